@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Prints the summary of tools/test from the outcome of its checks and from CTest's reports."""
+
+import argparse
+import collections
+import json
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+
+# The only reasons for which a test may be skipped; whatever else it needs, the machine can be given.
+PERMITTED_SKIP = re.compile(r"(kernel|machine) lacks ")
+
+Test = collections.namedtuple("Test", "suite name outcome reason")
+
+
+def skip_reason(output):
+    """The text a skipped test gave: after GoogleTest's "file:line: Skipped", or a line of its own."""
+    found = re.search(r": Skipped\n+(?!\[)(.+)", output) or re.search(r"^((?:kernel|machine) lacks .+)", output, re.M)
+    return found.group(1).strip() if found else "no reason given"
+
+
+def read_labels(path):
+    """The labels of each test, from ctest --show-only=json-v1."""
+    labels = {}
+    with open(path, encoding="utf-8") as file:
+        for test in json.load(file)["tests"]:
+            values = {entry["name"]: entry["value"] for entry in test.get("properties", [])}
+            labels[test["name"]] = ",".join(values.get("LABELS", [])) or "unlabelled"
+    return labels
+
+
+def read_tests(run, report):
+    """The tests of a run ("tests", "tests with sanitizers"): report.json lists them, report.xml has their results."""
+    suffix = run.removeprefix("tests")
+    try:
+        labels = read_labels(report + ".json")
+        cases = list(ElementTree.parse(report + ".xml").getroot().iter("testcase"))
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        return [Test(run, "ctest", "failed", f"no report: {error}")]
+    tests = []
+    for case in cases:
+        name, status = case.get("name"), case.get("status")
+        outcome, reason = {"run": "passed", "fail": "failed"}.get(status, "skipped"), ""
+        if outcome == "skipped":
+            reason = skip_reason(case.findtext("system-out") or "")
+            if not PERMITTED_SKIP.match(reason):
+                outcome, reason = "failed", f"skipped, but this machine could run it: {reason}"
+        tests.append(Test(labels.get(name, "unlabelled") + suffix, name, outcome, reason))
+    return tests or [Test(run, "ctest", "failed", "no test was found")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="append", default=[], metavar="NAME=pass|fail")
+    parser.add_argument("--tests", action="append", default=[], metavar="RUN=REPORT")
+    parser.add_argument("--elapsed", default="?", metavar="SECONDS")
+    arguments = parser.parse_args()
+
+    tests = []
+    for check in arguments.check:
+        name, outcome = check.split("=")
+        tests.append(Test("checks", name, "passed" if outcome == "pass" else "failed", ""))
+    for run in arguments.tests:
+        tests += read_tests(*run.split("=", 1))
+
+    counts = collections.Counter((test.suite, test.outcome) for test in tests)
+    width = max(len(test.suite) for test in tests)
+    print(f"{'':{width}}  passed  failed  skipped")
+    for suite in dict.fromkeys(test.suite for test in tests):
+        print(f"{suite:{width}}  {counts[suite, 'passed']:6}  {counts[suite, 'failed']:6}  {counts[suite, 'skipped']:7}")
+
+    skips = collections.Counter(test.reason for test in tests if test.outcome == "skipped")
+    if skips:
+        print("\nskipped:")
+        for reason, count in skips.most_common():
+            print(f"  {count:4}  {reason}")
+    failures = [test for test in tests if test.outcome == "failed"]
+    if failures:
+        print("\nfailed:")
+        for test in failures:
+            print(f"  {test.suite}: {test.name}" + (f": {test.reason}" if test.reason else ""))
+
+    total = collections.Counter(test.outcome for test in tests)
+    print(f"\nafter {arguments.elapsed} s")
+    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
