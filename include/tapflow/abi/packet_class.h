@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/* What the parser says a packet is, as far as RSS is concerned. */
+#ifndef TAPFLOW_ABI_PACKET_CLASS_H
+#define TAPFLOW_ABI_PACKET_CLASS_H
+
+/*
+ * The values index tapflow_rss::input. An IP packet whose L4 header is unknown, cut off, or beyond the parse window
+ * is "other"; every fragment, the first and atomic ones too, is "fragment".
+ */
+enum tapflow_packet_class {
+    TAPFLOW_CLASS_NOT_IP = 0,
+    TAPFLOW_CLASS_IPV4_OTHER = 1,
+    TAPFLOW_CLASS_IPV4_FRAGMENT = 2,
+    TAPFLOW_CLASS_IPV4_TCP = 3,
+    TAPFLOW_CLASS_IPV4_UDP = 4,
+    TAPFLOW_CLASS_IPV6_OTHER = 5,
+    TAPFLOW_CLASS_IPV6_FRAGMENT = 6,
+    TAPFLOW_CLASS_IPV6_TCP = 7,
+    TAPFLOW_CLASS_IPV6_UDP = 8,
+    TAPFLOW_CLASS_COUNT = 9,
+};
+
+#endif

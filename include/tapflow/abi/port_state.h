@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/* The memory that a port's process and its BPF programs share besides the rings. */
+#ifndef TAPFLOW_ABI_PORT_STATE_H
+#define TAPFLOW_ABI_PORT_STATE_H
+
+#include <linux/types.h>
+
+#include "tapflow/abi/rss.h"
+#include "tapflow/abi/static_assert.h"
+
+/*
+ * Silence after which the application counts as dead or hung and a remote's packets go to the kernel again. The
+ * control thread renews the lease every TAPFLOW_LEASE_RENEW_NS.
+ */
+#define TAPFLOW_LEASE_NS 1500000000ull
+#define TAPFLOW_LEASE_RENEW_NS 250000000ull
+
+enum tapflow_port_flag {
+    TAPFLOW_PORT_STARTED = 1 << 0,
+    TAPFLOW_PORT_PROMISCUOUS = 1 << 1,
+    TAPFLOW_PORT_ALLMULTICAST = 1 << 2,
+    TAPFLOW_PORT_ISOLATED = 1 << 3, /* rte_flow isolated mode: only rules take packets */
+};
+
+/* Written by the process, read by BPF: each word is read on its own, so each change is one aligned store. */
+struct tapflow_port_config {
+    __u64 lease_ns; /* CLOCK_MONOTONIC of the last renewal */
+    __u64 mac;      /* the port's own address, first byte lowest, upper two bytes zero */
+    __u32 flags;    /* enum tapflow_port_flag */
+    __u32 reserved[11];
+};
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_config) == 64, "a cache line that only the process writes");
+
+/* Written by BPF with atomic adds, read by the process. Only events that end a packet's way are counted here. */
+struct tapflow_port_counters {
+    __u64 filtered; /* local mode: the address filter did not want the packet */
+    __u64 bypass;   /* reached a tap queue behind the classifier's back (FACTS: PACKET_QDISC_BYPASS, XDP_REDIRECT) */
+    __u64 oversize; /* longer than TAPFLOW_FRAME_MAX */
+    __u64 unsupported_gso; /* a super-frame of a kind that cannot be segmented */
+    __u64 no_lease;        /* went to the kernel because the lease had run out */
+    __u64 reserved[3];
+};
+
+struct tapflow_queue_counters {
+    __u64 ring_full;         /* packets that found the ring full while its consumer was moving */
+    __u64 ring_stuck;        /* ... that found it full with a consumer at rest: a remote's go to the kernel */
+    __u64 consumer_position; /* of the ring when it was last found full */
+    __u64 full_since_ns;     /* when that position was first seen with a full ring */
+};
+
+struct tapflow_port_state {
+    struct tapflow_port_config config;
+    struct tapflow_port_counters counters;
+    struct tapflow_queue_counters queues[TAPFLOW_QUEUES_MAX];
+};
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_state) == 128 + 32 * TAPFLOW_QUEUES_MAX, "layout shared with BPF");
+
+/* Room for the unicast and multicast addresses that the application adds to the port's own. */
+#define TAPFLOW_ADDRESSES_MAX 256
+
+#endif
