@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/* Who gets a packet by its destination address: the table in DESIGN 3.7, without rules. */
+#ifndef TAPFLOW_BPF_ADDRESS_FILTER_H
+#define TAPFLOW_BPF_ADDRESS_FILTER_H
+
+#include "maps.h"
+
+/* Unicast and multicast addresses beside the port's own; keys as tapflow_port_config::mac, values unused. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, TAPFLOW_ADDRESSES_MAX);
+    __type(key, __u64);
+    __type(value, __u8);
+} addresses SEC(".maps");
+
+enum audience {
+    TO_KERNEL = 1 << 0,
+    TO_APPLICATION = 1 << 1,
+};
+
+static __always_inline int audience(const struct tapflow_port_config *config, __u32 flags, __u64 destination) {
+    if (flags & TAPFLOW_PORT_ISOLATED)
+        return TO_KERNEL;
+    if (destination == config->mac)
+        return TO_APPLICATION;
+    if (destination & 1) { /* group bit of the first byte */
+        if (flags & (TAPFLOW_PORT_PROMISCUOUS | TAPFLOW_PORT_ALLMULTICAST) || destination == 0xffffffffffffull ||
+            (destination & 0xffff) == 0x3333 || bpf_map_lookup_elem(&addresses, &destination))
+            return TO_KERNEL | TO_APPLICATION;
+        return TO_KERNEL;
+    }
+    if (bpf_map_lookup_elem(&addresses, &destination))
+        return TO_APPLICATION;
+    return flags & TAPFLOW_PORT_PROMISCUOUS ? TO_KERNEL | TO_APPLICATION : TO_KERNEL;
+}
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/*
+ * TUNSETFILTEREBPF in ring mode: whatever still reaches a tap queue has gone past the classifier (AF_PACKET with
+ * PACKET_QDISC_BYPASS, XDP_REDIRECT). Nobody reads it there: dropped and counted.
+ */
+#include "maps.h"
+
+SEC("socket")
+int bypass(struct __sk_buff *skb) {
+    struct tapflow_port_state *state = port();
+    (void)skb;
+    if (state)
+        count(&state->counters.bypass);
+    return 0;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

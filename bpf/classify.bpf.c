@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/* Decides for each packet who gets it and on which queue, and delivers it into that queue's ring. */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#include "address_filter.h"
+#include "deliver.h"
+#include "kernel_types.h"
+#include "maps.h"
+#include "packet/parse.h"
+#include "rss/toeplitz.h"
+
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
+extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
+
+struct rss {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __uint(key_size, sizeof(__u32));
+    __uint(value_size, sizeof(struct tapflow_rss));
+};
+
+/* One slot: replacing the map in it is how a new RSS configuration is published. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __array(values, struct rss);
+} rss_slot SEC(".maps");
+
+static __always_inline const struct tapflow_rss *rss_configuration(void) {
+    __u32 zero = 0;
+    void *rss = bpf_map_lookup_elem(&rss_slot, &zero);
+    return rss ? bpf_map_lookup_elem(rss, &zero) : 0;
+}
+
+static __always_inline __u16 metadata_tpid(const struct __sk_buff *skb) {
+    return skb->vlan_present ? (__u16)skb->vlan_proto : 0;
+}
+
+static __always_inline void parse(struct __sk_buff *skb, struct tapflow_packet *packet) {
+    __u16 tpid = metadata_tpid(skb);
+    tapflow_parse((void *)(long)skb->data, (void *)(long)skb->data_end, tpid, packet);
+    if (!packet->truncated)
+        return;
+    /* The headers go on in the page fragments, or the frame really ends here. */
+    __u32 linear = (__u32)((long)skb->data_end - (long)skb->data);
+    __u32 wanted = skb->len < TAPFLOW_PARSE_WINDOW + 4 ? skb->len : TAPFLOW_PARSE_WINDOW + 4;
+    if (linear < wanted && bpf_skb_pull_data(skb, wanted) == 0)
+        tapflow_parse((void *)(long)skb->data, (void *)(long)skb->data_end, tpid, packet);
+}
+
+/* What the kernel knows of checksums and segments, which __sk_buff does not show. Returns 0 if it can be delivered. */
+static __always_inline int describe_offloads(struct __sk_buff *skb, struct tapflow_record *record) {
+    struct sk_buff *kernel_skb = bpf_cast_to_kern_ctx(skb);
+    __u8 summed = BPF_CORE_READ_BITFIELD(kernel_skb, ip_summed);
+    if (summed == KERNEL_CHECKSUM_PARTIAL) {
+        record->flags |= TAPFLOW_RECORD_CSUM_PARTIAL;
+        record->csum_start = kernel_skb->csum_start - (__u16)(kernel_skb->data - kernel_skb->head);
+        record->csum_offset = kernel_skb->csum_offset;
+    } else if (summed == KERNEL_CHECKSUM_UNNECESSARY) {
+        record->flags |= TAPFLOW_RECORD_CSUM_VERIFIED;
+    }
+    if (!skb->gso_size)
+        return 0;
+
+    struct skb_shared_info *shared =
+        bpf_rdonly_cast(kernel_skb->head + kernel_skb->end, bpf_core_type_id_kernel(struct skb_shared_info));
+    __u32 type = shared->gso_type & ~(__u32)(KERNEL_GSO_DODGY | KERNEL_GSO_TCP_ECN | KERNEL_GSO_TCP_FIXEDID);
+    if (type == KERNEL_GSO_TCPV4 || type == KERNEL_GSO_TCPV6)
+        record->gso_type = TAPFLOW_GSO_TCP;
+    else if (type == KERNEL_GSO_UDP_L4)
+        record->gso_type = TAPFLOW_GSO_UDP;
+    else
+        return -1;
+    record->flags |= TAPFLOW_RECORD_GSO;
+    record->gso_size = skb->gso_size;
+    return 0;
+}
+
+/* Parses, hashes and delivers. Returns enum delivery. */
+static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_state *state) {
+    struct tapflow_packet packet;
+    struct tapflow_record record = {};
+    const struct tapflow_rss *rss = rss_configuration();
+    if (!rss)
+        return UNDELIVERABLE;
+    parse(skb, &packet);
+    record.length = skb->len;
+    record.l3_offset = packet.l3_offset;
+    record.l4_offset = packet.l4_offset;
+    record.packet_class = packet.packet_class;
+    if (tapflow_rss_hash(rss, &packet, &record.hash))
+        record.flags |= TAPFLOW_RECORD_HASH;
+    if (skb->vlan_present) {
+        record.flags |= TAPFLOW_RECORD_VLAN;
+        record.vlan_tci = skb->vlan_tci;
+        record.vlan_proto = skb->vlan_proto;
+    }
+    if (describe_offloads(skb, &record)) {
+        count(&state->counters.unsupported_gso);
+        return UNDELIVERABLE;
+    }
+    return deliver(skb, state, tapflow_rss_queue(rss, record.hash), &record);
+}
+
+/* The destination address as tapflow_port_config::mac has it; 0 for a frame that is too short to have one. */
+static __always_inline __u64 destination(struct __sk_buff *skb) {
+    __u64 address = 0;
+    const __u8 *data = (void *)(long)skb->data;
+    if (data + 14 <= (const __u8 *)(long)skb->data_end)
+        return tapflow_load32(data) | (__u64)tapflow_load16(data + 4) << 32;
+    if (bpf_skb_load_bytes(skb, 0, &address, 6))
+        return 0;
+    return address;
+}
+
+/*
+ * Local mode: what the kernel sends through the tap. cls_bpf in direct-action mode, because only there a packet can
+ * be taken without an error for its sender (TC_ACT_STOLEN); a full ring is a drop that its sender sees.
+ */
+SEC("tc")
+int tap_egress(struct __sk_buff *skb) {
+    struct tapflow_port_state *state = port();
+    if (!state)
+        return TC_ACT_SHOT;
+    __u32 flags = state->config.flags;
+    if (!(flags & TAPFLOW_PORT_STARTED))
+        return TC_ACT_SHOT;
+    if (!(audience(&state->config, flags, destination(skb)) & TO_APPLICATION)) {
+        count(&state->counters.filtered);
+        return TC_ACT_STOLEN;
+    }
+    return receive(skb, state) == DELIVERED ? TC_ACT_STOLEN : TC_ACT_SHOT;
+}
+
+/*
+ * Remote mode: what arrives at the remote. A packet for the application alone is dropped behind the copy
+ * (TC_ACT_SHOT is TCX_DROP and means the same to cls_bpf); all others go on (TC_ACT_UNSPEC is TCX_NEXT).
+ */
+SEC("tc")
+int remote_ingress(struct __sk_buff *skb) {
+    struct tapflow_port_state *state = port();
+    if (!state)
+        return TC_ACT_UNSPEC;
+    __u32 flags = state->config.flags;
+    if (!(flags & TAPFLOW_PORT_STARTED))
+        return TC_ACT_UNSPEC;
+    int who = audience(&state->config, flags, destination(skb));
+    if (!(who & TO_APPLICATION))
+        return TC_ACT_UNSPEC;
+    if (bpf_ktime_get_coarse_ns() - state->config.lease_ns > TAPFLOW_LEASE_NS) {
+        count(&state->counters.no_lease);
+        return TC_ACT_UNSPEC;
+    }
+    int result = receive(skb, state);
+    return result == RING_STUCK || who & TO_KERNEL ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
