@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A classifier program at an interface's hook, taken off again by its owner.
+#pragma once
+
+#include "kernel/bpf.h"
+#include "kernel/fd.h"
+#include "kernel/link.h"
+#include "kernel/netlink.h"
+#include "kernel/tc.h"
+#include "tapflow/result.h"
+
+namespace tapflow::kernel {
+
+/// The preference of this project's own cls_bpf filters: below those that rules get (256 and up).
+constexpr uint16_t kFilterPreference = 200;
+
+/// A program attached over TCX or as a cls_bpf filter. The destructor detaches it and removes the clsact qdisc if
+/// attaching has added it; what the interface's owner has there stays.
+class Attachment {
+  public:
+    /// As cls_bpf filter in direct-action mode. `netlink` must outlive the attachment.
+    static Result<Attachment> filter(Netlink &netlink, const LinkInfo &link, Hook hook, int program_fd,
+                                     const std::string &name);
+    /// Over TCX, which ends with the process; as cls_bpf filter on kernels before 6.6.
+    static Result<Attachment> tcx_or_filter(Netlink &netlink, const LinkInfo &link, Hook hook, int program_fd,
+                                            const std::string &name);
+
+    Attachment(Attachment &&other) noexcept;
+    Attachment &operator=(Attachment &&) = delete;
+    Attachment(const Attachment &) = delete;
+    Attachment &operator=(const Attachment &) = delete;
+    ~Attachment();
+
+    [[nodiscard]] bool is_tcx() const { return static_cast<bool>(tcx_); }
+
+  private:
+    Attachment() = default;
+
+    Fd tcx_;
+    Netlink *netlink_ = nullptr; ///< null: nothing to undo over netlink
+    BpfFilter filter_;
+    LinkInfo link_;
+    bool added_clsact_ = false;
+};
+
+} // namespace tapflow::kernel

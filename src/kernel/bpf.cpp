@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "kernel/bpf.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <array>
+#include <cstdio>
+#include <mutex>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+namespace tapflow::kernel {
+namespace {
+
+// enum bpf_attach_type of Linux 6.6; Debian 12's linux-libc-dev is older.
+constexpr uint32_t kTcxIngress = 46;
+constexpr uint32_t kTcxEgress = 47;
+constexpr uint32_t kBefore = 1U << 3; // BPF_F_BEFORE: at the head when it is relative to nothing
+
+thread_local std::string libbpf_warning;
+
+int keep_warning(libbpf_print_level level, const char *format, va_list arguments) {
+    if (level != LIBBPF_WARN)
+        return 0;
+    std::array<char, 1024> line{};
+    int length = std::vsnprintf(line.data(), line.size(), format, arguments);
+    libbpf_warning = line.data();
+    while (!libbpf_warning.empty() && libbpf_warning.back() == '\n')
+        libbpf_warning.pop_back();
+    return length;
+}
+
+} // namespace
+
+std::string take_libbpf_warning() {
+    static std::once_flag once;
+    std::call_once(once, [] { libbpf_set_print(keep_warning); });
+    return std::exchange(libbpf_warning, {});
+}
+
+Result<Mapping> Mapping::create(int fd, size_t offset, size_t length, bool writable, const std::string &what) {
+    void *data = mmap(nullptr, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd,
+                      static_cast<off_t>(offset));
+    if (data == MAP_FAILED)
+        return last_error("map " + what + " into memory");
+    return Mapping(data, length);
+}
+
+Mapping::Mapping(Mapping &&other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), length_(std::exchange(other.length_, 0)) {}
+
+Mapping &Mapping::operator=(Mapping &&other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(length_, other.length_);
+    return *this;
+}
+
+Mapping::~Mapping() {
+    if (data_)
+        munmap(data_, length_);
+}
+
+Result<Fd> create_constant_map(const char *name, std::span<const std::byte> value) {
+    const std::string what = std::string("create BPF map ") + name;
+    Fd map(bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(uint32_t), static_cast<uint32_t>(value.size()), 1, nullptr));
+    if (!map)
+        return last_error(what);
+    const uint32_t zero = 0;
+    if (auto written = map_insert(map.get(), &zero, value.data(), what); !written)
+        return written.error();
+    if (bpf_map_freeze(map.get()) < 0)
+        return last_error(what + ", freeze");
+    return map;
+}
+
+Result<Fd> create_ring_map(const char *name, size_t bytes) {
+    Fd map(bpf_map_create(BPF_MAP_TYPE_RINGBUF, name, 0, 0, static_cast<uint32_t>(bytes), nullptr));
+    if (!map)
+        return last_error("create BPF ring of " + std::to_string(bytes) + " bytes");
+    return map;
+}
+
+Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::string &what) {
+    std::vector<uint32_t> keys(inner.size());
+    std::iota(keys.begin(), keys.end(), 0U);
+    auto count = static_cast<uint32_t>(inner.size());
+    if (bpf_map_update_batch(outer, keys.data(), inner.data(), &count, nullptr) < 0)
+        return last_error(what);
+    return {};
+}
+
+Result<void> map_insert(int map, const void *key, const void *value, const std::string &what) {
+    if (bpf_map_update_elem(map, key, value, BPF_ANY) < 0)
+        return last_error(what);
+    return {};
+}
+
+Result<void> map_remove(int map, const void *key, const std::string &what) {
+    if (bpf_map_delete_elem(map, key) < 0 && errno != ENOENT)
+        return last_error(what);
+    return {};
+}
+
+Result<Fd> attach_tcx(int ifindex, Hook hook, int program_fd, const std::string &what) {
+    bpf_attr attributes{};
+    attributes.link_create.prog_fd = static_cast<uint32_t>(program_fd);
+    attributes.link_create.target_ifindex = static_cast<uint32_t>(ifindex);
+    attributes.link_create.attach_type = hook == Hook::Ingress ? kTcxIngress : kTcxEgress;
+    attributes.link_create.flags = kBefore;
+    auto fd = static_cast<int>(syscall(SYS_bpf, BPF_LINK_CREATE, &attributes, sizeof(attributes)));
+    if (fd < 0)
+        return last_error(what);
+    return Fd(fd);
+}
+
+} // namespace tapflow::kernel

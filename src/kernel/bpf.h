@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// BPF maps and links: thin owners over bpf(2), where libbpf 1.1 has none.
+#pragma once
+
+#include "kernel/fd.h"
+#include "kernel/tc.h"
+#include "tapflow/result.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace tapflow::kernel {
+
+/// An mmap'ed range, unmapped with its owner.
+class Mapping {
+  public:
+    Mapping() = default;
+    static Result<Mapping> create(int fd, size_t offset, size_t length, bool writable, const std::string &what);
+    Mapping(Mapping &&other) noexcept;
+    Mapping &operator=(Mapping &&other) noexcept;
+    Mapping(const Mapping &) = delete;
+    Mapping &operator=(const Mapping &) = delete;
+    ~Mapping();
+
+    [[nodiscard]] void *data() const { return data_; }
+    [[nodiscard]] size_t size() const { return length_; }
+
+  private:
+    Mapping(void *data, size_t length) : data_(data), length_(length) {}
+    void *data_ = nullptr;
+    size_t length_ = 0;
+};
+
+/// A BPF_MAP_TYPE_ARRAY with one entry, written with `value` and frozen against later writes.
+Result<Fd> create_constant_map(const char *name, std::span<const std::byte> value);
+/// A BPF_MAP_TYPE_RINGBUF of `bytes`, a power of two and a multiple of the page size.
+Result<Fd> create_ring_map(const char *name, size_t bytes);
+
+/// Puts maps into the first slots of an array of maps in one batch; returns once no program uses the former ones
+/// (kernel/bpf/syscall.c: maybe_wait_bpf_programs).
+Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::string &what);
+
+Result<void> map_insert(int map, const void *key, const void *value, const std::string &what);
+/// Removing a key that is not there is no error.
+Result<void> map_remove(int map, const void *key, const std::string &what);
+
+/// Attaches a SCHED_CLS program to an interface's TCX hook, in front of the others. The program goes when the fd goes.
+/// Errors: EINVAL on kernels before 6.6, which have no TCX.
+Result<Fd> attach_tcx(int ifindex, Hook hook, int program_fd, const std::string &what);
+
+/// The last warning that libbpf printed in this thread, for the details of an Error; cleared by reading. Also takes
+/// libbpf's output off stderr from the first call on.
+std::string take_libbpf_warning();
+
+} // namespace tapflow::kernel

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cstdint>
+#include <ctime>
+
+namespace tapflow::kernel {
+
+/// CLOCK_MONOTONIC in nanoseconds: the clock of bpf_ktime_get_ns() and, a tick behind, bpf_ktime_get_coarse_ns().
+inline uint64_t monotonic_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
+}
+
+} // namespace tapflow::kernel

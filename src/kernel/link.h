@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Network interfaces: what they are and how they are changed, over route netlink.
+#pragma once
+
+#include "kernel/netlink.h"
+#include "tapflow/mac_address.h"
+#include "tapflow/result.h"
+
+#include <cstdint>
+#include <string>
+
+namespace tapflow::kernel {
+
+/// The state of an interface at the moment of asking.
+struct LinkInfo {
+    int index = 0;
+    std::string name;
+    MacAddress mac;
+    unsigned mtu = 0;
+    unsigned max_mtu = 0; ///< 0: the kernel names no limit
+    bool up = false;      ///< administratively up (IFF_UP)
+    bool carrier = false;
+    bool loopback = false;
+    std::string kind; ///< IFLA_INFO_KIND: "tun", "veth", ...; empty for a physical device
+
+    bool operator==(const LinkInfo &) const = default;
+};
+
+/// The interface of that name. Errors: ENODEV.
+Result<LinkInfo> get_link(Netlink &netlink, const std::string &name);
+/// The interface of that index, whatever its name is now. Errors: ENODEV.
+Result<LinkInfo> get_link(Netlink &netlink, int index);
+
+Result<void> set_link_up(Netlink &netlink, const LinkInfo &link, bool up);
+Result<void> set_link_mtu(Netlink &netlink, const LinkInfo &link, unsigned mtu);
+Result<void> set_link_mac(Netlink &netlink, const LinkInfo &link, const MacAddress &mac);
+/// No link-local address and so no router solicitations: the interface stays silent until somebody configures it.
+Result<void> set_link_no_ipv6_autoconf(Netlink &netlink, const LinkInfo &link);
+
+} // namespace tapflow::kernel

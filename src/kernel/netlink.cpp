@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "kernel/netlink.h"
+
+#include <linux/netlink.h>
+#include <netlink/errno.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <netlink/socket.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cstdlib>
+#include <string_view>
+
+namespace tapflow::kernel {
+namespace {
+
+constexpr int kAnswerTimeoutMs = 10'000;
+
+struct FreeDeleter {
+    void operator()(void *memory) const { std::free(memory); } // nl_recv() allocates with malloc
+};
+
+int errno_of_libnl(int error) {
+    switch (-error) {
+    case NLE_NOMEM:
+        return ENOMEM;
+    case NLE_PERM:
+    case NLE_NOACCESS:
+        return EPERM;
+    case NLE_MSG_TOOSHORT:
+    case NLE_MSG_TRUNC:
+        return EMSGSIZE;
+    default:
+        return EIO;
+    }
+}
+
+/// The NLMSGERR_ATTR_MSG string behind an error message; empty if the kernel gave none.
+std::string extended_ack(const nlmsghdr *header) {
+    if (!(header->nlmsg_flags & NLM_F_ACK_TLVS))
+        return {};
+    const auto *error = static_cast<const nlmsgerr *>(nlmsg_data(header));
+    size_t offset = sizeof(nlmsgerr);
+    // The request is echoed in whole unless the kernel was asked to cap it.
+    if (!(header->nlmsg_flags & NLM_F_CAPPED))
+        offset += error->msg.nlmsg_len - sizeof(nlmsghdr);
+    offset = NLMSG_ALIGN(offset);
+    const auto length = static_cast<size_t>(nlmsg_datalen(header));
+    if (offset >= length)
+        return {};
+    auto *attributes = reinterpret_cast<nlattr *>(static_cast<char *>(nlmsg_data(header)) + offset);
+    const nlattr *text = nla_find(attributes, static_cast<int>(length - offset), NLMSGERR_ATTR_MSG);
+    return text ? std::string(static_cast<const char *>(nla_data(text))) : std::string();
+}
+
+} // namespace
+
+void NlMsgDeleter::operator()(nl_msg *message) const { nlmsg_free(message); }
+
+NlMsg make_request(int type, int flags) { return NlMsg(nlmsg_alloc_simple(type, flags | NLM_F_REQUEST | NLM_F_ACK)); }
+
+Result<std::unique_ptr<Netlink>> Netlink::open() {
+    nl_sock *socket = nl_socket_alloc();
+    if (!socket)
+        return Error{ENOMEM, "open netlink socket", {}};
+    std::unique_ptr<Netlink> netlink(new Netlink(socket));
+    if (int error = nl_connect(socket, NETLINK_ROUTE); error < 0) // SOCK_CLOEXEC is libnl's default
+        return Error{errno_of_libnl(error), "open netlink socket", nl_geterror(error)};
+    nl_socket_set_nonblocking(socket);
+    const int on = 1;
+    setsockopt(nl_socket_get_fd(socket), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
+    setsockopt(nl_socket_get_fd(socket), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+    return netlink;
+}
+
+Netlink::~Netlink() { nl_socket_free(socket_); }
+
+Result<void> Netlink::request(const NlMsg &message, const std::string &what) {
+    return request(message, what, [](const nlmsghdr *) {});
+}
+
+Result<void> Netlink::request(const NlMsg &message, const std::string &what,
+                              const std::function<void(const nlmsghdr *)> &each) {
+    if (!message)
+        return Error{ENOMEM, what, {}};
+    std::lock_guard lock(mutex_);
+    if (int error = nl_send_auto(socket_, message.get()); error < 0)
+        return Error{errno_of_libnl(error), what, nl_geterror(error)};
+    const nlmsghdr *header = nlmsg_hdr(message.get());
+    return receive(header->nlmsg_seq, (header->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP, what, each);
+}
+
+Result<void> Netlink::receive(unsigned sequence, bool dump, const std::string &what,
+                              const std::function<void(const nlmsghdr *)> &each) {
+    for (;;) {
+        pollfd ready{nl_socket_get_fd(socket_), POLLIN, 0};
+        if (::poll(&ready, 1, kAnswerTimeoutMs) == 0)
+            return Error{ETIMEDOUT, what, "no answer from the kernel"};
+        sockaddr_nl sender{};
+        unsigned char *buffer = nullptr;
+        int length = nl_recv(socket_, &sender, &buffer, nullptr);
+        std::unique_ptr<unsigned char, FreeDeleter> owner(buffer);
+        if (length == -NLE_AGAIN || length == -NLE_INTR || length == 0)
+            continue;
+        if (length < 0)
+            return Error{errno_of_libnl(length), what, nl_geterror(length)};
+        for (auto *header = reinterpret_cast<nlmsghdr *>(buffer); nlmsg_ok(header, length);
+             header = nlmsg_next(header, &length)) {
+            if (header->nlmsg_seq != sequence) // the late answer of a request that timed out
+                continue;
+            if (header->nlmsg_type == NLMSG_ERROR) {
+                const auto *error = static_cast<const nlmsgerr *>(nlmsg_data(header));
+                if (error->error == 0)
+                    return {};
+                return Error{-error->error, what, extended_ack(header)};
+            }
+            if (header->nlmsg_type == NLMSG_DONE) {
+                if (dump)
+                    return {};
+                continue;
+            }
+            each(header);
+        }
+    }
+}
+
+} // namespace tapflow::kernel

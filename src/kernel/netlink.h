@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A route-netlink socket whose errors carry the kernel's own words.
+#pragma once
+
+#include "tapflow/result.h"
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+struct nl_msg;
+struct nl_sock;
+struct nlmsghdr;
+
+namespace tapflow::kernel {
+
+struct NlMsgDeleter {
+    void operator()(nl_msg *message) const;
+};
+/// A netlink message under construction (libnl's nl_msg), freed with its owner.
+using NlMsg = std::unique_ptr<nl_msg, NlMsgDeleter>;
+
+/// A new request of `type` (RTM_*); NLM_F_REQUEST and NLM_F_ACK are added to `flags`. Null when out of memory.
+[[nodiscard]] NlMsg make_request(int type, int flags);
+
+/// A NETLINK_ROUTE socket: one request at a time, replies matched by sequence number, extended acks on.
+///
+/// Thread safety: every call locks the socket for the whole exchange.
+class Netlink {
+  public:
+    /// Opens the socket in the network namespace of the calling thread and stays in that one.
+    static Result<std::unique_ptr<Netlink>> open();
+    ~Netlink();
+    Netlink(const Netlink &) = delete;
+    Netlink &operator=(const Netlink &) = delete;
+
+    /// Sends a request and waits for its ack. `what` says what is being attempted, for the Error.
+    /// Errors: the kernel's errno with its extended-ack text; ETIMEDOUT after 10 s without an answer.
+    Result<void> request(const NlMsg &message, const std::string &what);
+
+    /// As above, and hands each message of the answer (not acks, errors and the end of a dump) to `each`.
+    Result<void> request(const NlMsg &message, const std::string &what,
+                         const std::function<void(const nlmsghdr *)> &each);
+
+  private:
+    explicit Netlink(nl_sock *socket) : socket_(socket) {}
+    Result<void> receive(unsigned sequence, bool dump, const std::string &what,
+                         const std::function<void(const nlmsghdr *)> &each);
+
+    std::mutex mutex_;
+    nl_sock *socket_;
+};
+
+} // namespace tapflow::kernel

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The BPF programs of a port, loaded, with the maps that they share.
+#pragma once
+
+#include "kernel/bpf.h"
+#include "tapflow/abi/port_state.h"
+#include "tapflow/result.h"
+
+#include <memory>
+
+namespace tapflow::kernel {
+
+/// Owns the loaded programs and maps. The fds it names are its own and live as long as it does.
+class Programs {
+  public:
+    /// Loads everything; `remote_ifindex` is where Tx goes in remote mode, 0 in local mode.
+    /// Errors: what the verifier or libbpf said, in the details.
+    static Result<std::unique_ptr<Programs>> load(int remote_ifindex);
+    ~Programs();
+    Programs(const Programs &) = delete;
+    Programs &operator=(const Programs &) = delete;
+
+    [[nodiscard]] int tap_egress() const;
+    [[nodiscard]] int remote_ingress() const;
+    [[nodiscard]] int tx_redirect() const;
+    [[nodiscard]] int steer() const;
+    [[nodiscard]] int bypass() const;
+
+    [[nodiscard]] int rings() const;     ///< array of ring maps, by queue
+    [[nodiscard]] int rss_slot() const;  ///< array of one tapflow_rss map
+    [[nodiscard]] int addresses() const; ///< hash of tapflow_port_config::mac-like keys, one byte each
+    /// The memory shared with the programs, mapped for as long as this object lives.
+    [[nodiscard]] tapflow_port_state &state() const;
+
+  private:
+    struct Objects;
+    explicit Programs(std::unique_ptr<Objects> objects);
+    std::unique_ptr<Objects> objects_;
+};
+
+} // namespace tapflow::kernel

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The clsact qdisc and cls_bpf direct-action filters.
+#pragma once
+
+#include "kernel/link.h"
+#include "kernel/netlink.h"
+#include "tapflow/result.h"
+
+#include <cstdint>
+#include <string>
+
+namespace tapflow::kernel {
+
+enum class Hook : uint8_t { Ingress, Egress };
+
+/// A cls_bpf filter in direct-action mode, named by where it sits.
+struct BpfFilter {
+    int ifindex = 0;
+    Hook hook = Hook::Ingress;
+    uint16_t preference = 0;
+    uint32_t handle = 1;
+    std::string name; ///< what `tc filter show` calls the program
+
+    bool operator==(const BpfFilter &) const = default;
+};
+
+/// Adds a clsact qdisc. Returns false if the interface has one already, which is then not ours to remove.
+Result<bool> ensure_clsact(Netlink &netlink, const LinkInfo &link);
+Result<void> remove_clsact(Netlink &netlink, const LinkInfo &link);
+
+/// Adds the filter for the program behind `program_fd` (SCHED_CLS). Errors: EEXIST when the place is taken.
+Result<void> add_filter(Netlink &netlink, const BpfFilter &filter, int program_fd);
+/// Puts another program into an existing filter of that place, or adds the filter, in one step.
+Result<void> replace_filter(Netlink &netlink, const BpfFilter &filter, int program_fd);
+Result<void> remove_filter(Netlink &netlink, const BpfFilter &filter);
+
+} // namespace tapflow::kernel

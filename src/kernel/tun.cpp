@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "kernel/tun.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+
+#include <array>
+
+// Newer than Debian 12's linux-libc-dev.
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+namespace tapflow::kernel {
+namespace {
+
+constexpr short kFlags = IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR;
+
+/// Offers the kernel all offloads, or those that it knows. A queue that refuses TUN_F_CSUM is no use:
+/// the kernel drops UDP GSO without it.
+bool set_offloads(int fd) {
+    constexpr unsigned kBase = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+    return ioctl(fd, TUNSETOFFLOAD, kBase | TUN_F_USO4 | TUN_F_USO6) == 0 || ioctl(fd, TUNSETOFFLOAD, kBase) == 0;
+}
+
+struct Attached {
+    Fd fd;
+    std::string name;
+};
+
+Result<Attached> attach(const std::string &name) {
+    const std::string what = "open tap " + name;
+    if (name.empty() || name.size() >= IFNAMSIZ)
+        return Error{EINVAL, what, "an interface name has 1 to 15 characters"};
+    Fd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    if (!fd)
+        return last_error(what + ", /dev/net/tun");
+    ifreq request{};
+    name.copy(request.ifr_name, IFNAMSIZ - 1);
+    request.ifr_flags = kFlags;
+    if (ioctl(fd.get(), TUNSETIFF, &request) < 0) {
+        Error error = last_error(what);
+        if (error.code == EINVAL)
+            error.detail = "the name belongs to an interface that is no multi-queue tap";
+        else if (error.code == EBUSY)
+            error.detail = "another process has it open";
+        else if (error.code == EPERM)
+            error.detail = "needs CAP_NET_ADMIN";
+        return error;
+    }
+    if (!set_offloads(fd.get()))
+        return last_error("set offloads of tap " + name);
+    return Attached{std::move(fd), request.ifr_name};
+}
+
+} // namespace
+
+Result<Tun> Tun::open(const std::string &name) {
+    auto first = attach(name);
+    if (!first)
+        return first.error();
+    Tun tun(std::move(first->name), std::move(first->fd));
+    if (auto off = tun.set_carrier(false); !off)
+        return off.error();
+    return tun;
+}
+
+Error Tun::ioctl_error(const char *what) const { return last_error(std::string(what) + " of tap " + name_); }
+
+Result<void> Tun::set_queues(size_t count) {
+    if (count == 0)
+        count = 1;
+    const size_t before = queues_.size();
+    while (queues_.size() < count) {
+        auto next = attach(name_);
+        if (!next) {
+            queues_.resize(before);
+            return next.error();
+        }
+        queues_.push_back(std::move(next->fd));
+    }
+    queues_.resize(count);
+    return set_carrier(carrier_); // attaching a queue has switched it on (tun_set_iff)
+}
+
+Result<void> Tun::set_persistent(bool persistent) {
+    if (ioctl(queues_[0].get(), TUNSETPERSIST, persistent ? 1 : 0) < 0)
+        return ioctl_error("set persistence");
+    return {};
+}
+
+Result<void> Tun::set_carrier(bool on) {
+    int value = on ? 1 : 0;
+    if (ioctl(queues_[0].get(), TUNSETCARRIER, &value) < 0)
+        return ioctl_error("set carrier");
+    carrier_ = on;
+    return {};
+}
+
+Result<void> Tun::set_steering(int program_fd) {
+    if (ioctl(queues_[0].get(), TUNSETSTEERINGEBPF, &program_fd) < 0)
+        return ioctl_error("set steering program");
+    return {};
+}
+
+Result<void> Tun::set_filter(int program_fd) {
+    if (ioctl(queues_[0].get(), TUNSETFILTEREBPF, &program_fd) < 0)
+        return ioctl_error("set filter program");
+    return {};
+}
+
+void Tun::drain() {
+    std::array<char, 2048> scrap{}; // a longer frame is cut short, and gone all the same
+    for (const Fd &queue : queues_)
+        while (::read(queue.get(), scrap.data(), scrap.size()) > 0) {
+        }
+}
+
+} // namespace tapflow::kernel

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// TAP devices: drivers/net/tun.c as its users see it.
+#pragma once
+
+#include "kernel/fd.h"
+#include "tapflow/result.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tapflow::kernel {
+
+/// What precedes each frame on a queue's fd with IFF_VNET_HDR, in host byte order: virtio_net_hdr of
+/// <linux/virtio_net.h>, which is no C++.
+struct VnetHeader {
+    enum Flag : uint8_t { kNeedsChecksum = 1 };
+    enum GsoType : uint8_t { kGsoNone = 0, kGsoTcpV4 = 1, kGsoTcpV6 = 4, kGsoUdpL4 = 5 };
+
+    uint8_t flags = 0;
+    uint8_t gso_type = kGsoNone;
+    uint16_t header_length = 0;   ///< bytes of headers, with GSO
+    uint16_t gso_size = 0;        ///< payload bytes per segment, with GSO
+    uint16_t checksum_start = 0;  ///< with kNeedsChecksum: where summing begins
+    uint16_t checksum_offset = 0; ///< with kNeedsChecksum: the checksum field, from checksum_start
+};
+static_assert(sizeof(VnetHeader) == 10);
+
+/// A multi-queue TAP device with IFF_VNET_HDR and every checksum and segmentation offload that the kernel has.
+///
+/// Queues are fds, non-blocking. Without IFF_PERSIST the device goes with its last fd. The kernel numbers queues by
+/// attachment and renumbers them when one goes, so nothing here relies on a queue's number.
+class Tun {
+  public:
+    /// Creates the device, or attaches to an existing persistent multi-queue tap of that name, with one queue.
+    /// `name` may hold one "%d" for the kernel to fill in. The carrier is off.
+    /// Errors: EINVAL with a reason when the name belongs to another kind of interface, EBUSY, EPERM.
+    static Result<Tun> open(const std::string &name);
+
+    [[nodiscard]] const std::string &name() const { return name_; }
+    [[nodiscard]] size_t queues() const { return queues_.size(); }
+    /// The fd of a queue; owned by this object.
+    [[nodiscard]] int queue(size_t index) const { return queues_[index].get(); }
+
+    /// Opens or closes queues until there are `count` (at least 1).
+    Result<void> set_queues(size_t count);
+    Result<void> set_persistent(bool persistent);
+    Result<void> set_carrier(bool on);
+    /// TUNSETSTEERINGEBPF: a SOCKET_FILTER program whose result is the queue of a packet.
+    Result<void> set_steering(int program_fd);
+    /// TUNSETFILTEREBPF: a SOCKET_FILTER program whose result is the number of bytes kept, 0 drops.
+    Result<void> set_filter(int program_fd);
+    /// Throws away what the kernel has queued for reading.
+    void drain();
+
+  private:
+    Tun(std::string name, Fd first) : name_(std::move(name)) { queues_.push_back(std::move(first)); }
+    [[nodiscard]] Error ioctl_error(const char *what) const;
+
+    std::string name_;
+    std::vector<Fd> queues_;
+    bool carrier_ = false;
+};
+
+} // namespace tapflow::kernel
