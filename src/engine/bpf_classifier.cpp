@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "engine/bpf_classifier.h"
+
+#include <array>
+#include <atomic>
+
+namespace tapflow::engine {
+
+Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(int remote_ifindex) {
+    auto programs = kernel::Programs::load(remote_ifindex);
+    if (!programs)
+        return programs.error();
+    std::unique_ptr<BpfClassifier> classifier(new BpfClassifier(*std::move(programs)));
+    // There is always a configuration, so that the programs need not ask.
+    rss::RssConfig nothing{{rss::default_key().begin(), rss::default_key().end()}, 0, rss::round_robin_reta(1)};
+    if (auto set = classifier->set_rss(nothing); !set)
+        return set.error();
+    return classifier;
+}
+
+Result<void> BpfClassifier::set_rss(const rss::RssConfig &config) {
+    auto tables = std::make_unique<tapflow_rss>();
+    rss::build_tables(config, *tables);
+    auto map = kernel::create_constant_map("tapflow_rss", std::as_bytes(std::span(tables.get(), 1)));
+    if (!map)
+        return map.error();
+    std::swap(rss_, *map);
+    if (auto published = publish_rss(); !published) {
+        std::swap(rss_, *map);
+        return published.error();
+    }
+    return {};
+}
+
+Result<void> BpfClassifier::publish_rss() {
+    return kernel::put_inner_maps(programs_->rss_slot(), std::array{rss_.get()}, "publish RSS configuration");
+}
+
+Result<void> BpfClassifier::quiesce() { return publish_rss(); } // changing any inner map waits for a grace period
+
+Result<void> BpfClassifier::set_rings(std::span<const std::unique_ptr<kernel::Ring>> rings) {
+    std::vector<int> fds;
+    for (const auto &ring : rings) {
+        if (!ring)
+            return Error{EINVAL, "install rings", "queue " + std::to_string(fds.size()) + " is not set up"};
+        fds.push_back(ring->fd());
+    }
+    if (fds.empty())
+        return {};
+    return kernel::put_inner_maps(programs_->rings(), fds, "install rings");
+}
+
+void BpfClassifier::set_flag(tapflow_port_flag flag, bool on) {
+    std::atomic_ref<__u32> flags(state().config.flags);
+    if (on)
+        flags.fetch_or(flag, std::memory_order_release);
+    else
+        flags.fetch_and(~static_cast<__u32>(flag), std::memory_order_release);
+}
+
+void BpfClassifier::set_mac(const MacAddress &mac) {
+    std::atomic_ref<__u64>(state().config.mac).store(mac.word(), std::memory_order_relaxed);
+}
+
+Result<void> BpfClassifier::add_address(const MacAddress &address) {
+    const uint64_t key = address.word();
+    const uint8_t present = 1;
+    return kernel::map_insert(programs_->addresses(), &key, &present, "add address " + address.text());
+}
+
+Result<void> BpfClassifier::remove_address(const MacAddress &address) {
+    const uint64_t key = address.word();
+    return kernel::map_remove(programs_->addresses(), &key, "remove address " + address.text());
+}
+
+} // namespace tapflow::engine

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The classifier that runs in our own BPF programs.
+#pragma once
+
+#include "kernel/programs.h"
+#include "kernel/ring.h"
+#include "rss/rss_config.h"
+#include "tapflow/mac_address.h"
+#include "tapflow/result.h"
+
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace tapflow::engine {
+
+/// Loads the programs of a port and keeps what they read: RSS configuration, rings, addresses, flags.
+///
+/// Thread safety: none; the Port that owns it locks. Changes are seen by the next packet and are atomic to it.
+class BpfClassifier {
+  public:
+    static Result<std::unique_ptr<BpfClassifier>> create(int remote_ifindex);
+
+    [[nodiscard]] const kernel::Programs &programs() const { return *programs_; }
+    /// The memory shared with the programs.
+    [[nodiscard]] tapflow_port_state &state() const { return programs_->state(); }
+
+    /// Publishes a configuration (see rss::validate). When it returns, no packet is under way with the former one.
+    Result<void> set_rss(const rss::RssConfig &config);
+    /// Gives queue i the ring rings[i]. Returns when no program writes into the
+    /// former ones. Errors: EINVAL naming the queue that has none.
+    Result<void> set_rings(std::span<const std::unique_ptr<kernel::Ring>> rings);
+    /// Returns when every packet that a program had before the call is delivered.
+    Result<void> quiesce();
+
+    void set_flag(tapflow_port_flag flag, bool on);
+    void set_mac(const MacAddress &mac);
+    Result<void> add_address(const MacAddress &address);
+    Result<void> remove_address(const MacAddress &address);
+
+  private:
+    explicit BpfClassifier(std::unique_ptr<kernel::Programs> programs) : programs_(std::move(programs)) {}
+    Result<void> publish_rss();
+
+    std::unique_ptr<kernel::Programs> programs_;
+    kernel::Fd rss_; ///< the map that is published
+};
+
+} // namespace tapflow::engine

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "engine/lease.h"
+
+#include "kernel/clock.h"
+#include "kernel/thread.h"
+
+#include <atomic>
+#include <chrono>
+
+namespace tapflow::engine {
+
+Lease::Lease(tapflow_port_config &config)
+    : config_(config), thread_([this](const std::stop_token &stop) { run(stop); }) {}
+
+void Lease::renew() {
+    std::atomic_ref<__u64>(config_.lease_ns).store(kernel::monotonic_ns(), std::memory_order_relaxed);
+}
+
+void Lease::run(const std::stop_token &stop) {
+    kernel::become_control_thread("tapflow-lease");
+    std::unique_lock lock(mutex_);
+    while (!stop.stop_requested()) {
+        renew();
+        wake_.wait_for(lock, stop, std::chrono::nanoseconds(TAPFLOW_LEASE_RENEW_NS), [] { return false; });
+    }
+}
+
+} // namespace tapflow::engine

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "engine/port.h"
+
+#include <algorithm>
+
+namespace tapflow::engine {
+namespace {
+
+// include/uapi/linux/if_ether.h and drivers/net/tun.c (MAX_MTU): what a tap takes.
+constexpr unsigned kTapMaxMtu = 65521;
+
+} // namespace
+
+Result<std::unique_ptr<Port>> Port::open(const PortOptions &options) {
+    auto netlink = kernel::Netlink::open();
+    if (!netlink)
+        return netlink.error();
+    std::optional<kernel::LinkInfo> remote;
+    if (!options.remote.empty()) {
+        auto found = kernel::get_link(**netlink, options.remote);
+        if (!found)
+            return found.error();
+        if (found->loopback)
+            return Error{EINVAL, "use " + options.remote + " as remote", "a loopback interface has no Ethernet peer"};
+        if (options.remote == options.iface)
+            return Error{EINVAL, "use " + options.remote + " as remote", "it is the tap itself"};
+        remote = *std::move(found);
+    }
+    const bool existed = static_cast<bool>(kernel::get_link(**netlink, options.iface));
+    auto tun = kernel::Tun::open(options.iface);
+    if (!tun)
+        return tun.error();
+    auto tap = kernel::get_link(**netlink, tun->name());
+    if (!tap)
+        return tap.error();
+    std::unique_ptr<Port> port(
+        new Port(*std::move(netlink), *std::move(tun), *std::move(tap), existed, options.persist));
+    if (auto built = port->build(options, remote); !built)
+        return built.error();
+    return port;
+}
+
+Port::Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::LinkInfo tap, bool existed, bool persist)
+    : netlink_(std::move(netlink)), tun_(std::move(tun)), tap_(std::move(tap)), existed_(existed), persist_(persist) {}
+
+Result<void> Port::build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote) {
+    auto classifier = BpfClassifier::create(remote ? remote->index : 0);
+    if (!classifier)
+        return classifier.error();
+    classifier_ = *std::move(classifier);
+
+    // What a killed process of ours has left on a persistent tap would still see packets that nobody reads.
+    if (auto set = tun_.set_steering(classifier_->programs().steer()); !set)
+        return set.error();
+    auto egress = kernel::Attachment::filter(*netlink_, tap_, kernel::Hook::Egress,
+                                             classifier_->programs().tap_egress(), "tapflow_egress");
+    if (!egress)
+        return egress.error();
+    tap_egress_.emplace(*std::move(egress));
+    if (auto set = tun_.set_filter(classifier_->programs().bypass()); !set)
+        return set.error();
+    tun_.drain();
+
+    max_mtu_ = kTapMaxMtu;
+    mtu_ = tap_.mtu;
+    mac_ = options.mac.value_or(remote ? remote->mac : tap_.mac);
+    if (remote) {
+        auto attached = Remote::attach(*netlink_, tap_, *remote, *classifier_);
+        if (!attached)
+            return attached.error();
+        remote_ = *std::move(attached);
+        mtu_ = remote->mtu;
+        max_mtu_ = std::min(kTapMaxMtu, remote->mtu);
+    }
+    // The tap of a remote port is only a way out: nothing of the kernel's own belongs on it.
+    if (remote_ && !existed_)
+        if (auto quiet = kernel::set_link_no_ipv6_autoconf(*netlink_, tap_); !quiet)
+            return quiet.error();
+    if (!existed_ || options.mac)
+        if (auto set = kernel::set_link_mac(*netlink_, tap_, mac_); !set)
+            return set.error();
+    if (remote_ && !existed_)
+        if (auto set = kernel::set_link_mtu(*netlink_, tap_, mtu_); !set)
+            return set.error();
+    if (remote_ && mac_ != remote->mac)
+        if (auto joined = remote_->memberships().add(kernel::Membership::Unicast, mac_); !joined)
+            return joined.error();
+    classifier_->set_mac(mac_);
+    // Last of all: a tap that outlives its port must have been worth keeping.
+    if (persist_)
+        return tun_.set_persistent(true);
+    return {};
+}
+
+Port::~Port() { stop(); }
+
+MacAddress Port::mac() const {
+    std::lock_guard lock(mutex_);
+    return mac_;
+}
+
+unsigned Port::mtu() const {
+    std::lock_guard lock(mutex_);
+    return mtu_;
+}
+
+Result<PortLink> Port::link() const {
+    auto tap = kernel::get_link(*netlink_, tap_.index);
+    if (!tap)
+        return tap.error().code == ENODEV ? Result<PortLink>(PortLink{}) : tap.error();
+    PortLink link{true, tap->up && tap->carrier};
+    if (remote_) {
+        auto remote = kernel::get_link(*netlink_, remote_->ifindex());
+        if (!remote)
+            return remote.error().code == ENODEV ? Result<PortLink>(PortLink{}) : remote.error();
+        link.up = link.up && remote->up && remote->carrier;
+    }
+    return link;
+}
+
+Result<void> Port::set_mtu(unsigned mtu) {
+    std::lock_guard lock(mutex_);
+    if (mtu > max_mtu_)
+        return Error{EINVAL, "set MTU to " + std::to_string(mtu),
+                     remote_ ? "the remote " + remote_->name() + " carries " + std::to_string(max_mtu_)
+                             : "a tap carries at most " + std::to_string(max_mtu_)};
+    if (auto set = kernel::set_link_mtu(*netlink_, tap_, mtu); !set)
+        return set.error();
+    mtu_ = mtu;
+    return {};
+}
+
+Result<void> Port::set_queues(unsigned rx, unsigned tx) {
+    std::lock_guard lock(mutex_);
+    if (rx > TAPFLOW_QUEUES_MAX || tx > TAPFLOW_QUEUES_MAX)
+        return Error{EINVAL, "set number of queues", "at most " + std::to_string(TAPFLOW_QUEUES_MAX)};
+    if (auto set = tun_.set_queues(tx); !set)
+        return set.error();
+    rings_.resize(rx);
+    return {};
+}
+
+Result<void> Port::set_ring(unsigned queue, size_t bytes) {
+    std::lock_guard lock(mutex_);
+    if (queue >= rings_.size())
+        return Error{EINVAL, "set up Rx queue " + std::to_string(queue), "there is no such queue"};
+    if (rings_[queue] && rings_[queue]->bytes() == bytes)
+        return {};
+    auto ring = kernel::Ring::create(bytes);
+    if (!ring)
+        return ring.error();
+    rings_[queue] = std::make_unique<kernel::Ring>(*std::move(ring));
+    return {};
+}
+
+Result<void> Port::start(const rss::RssConfig &config) {
+    std::lock_guard lock(mutex_);
+    if (auto valid = rss::validate(config, static_cast<unsigned>(std::max<size_t>(rings_.size(), 1))); !valid)
+        return valid.error();
+    if (auto set = classifier_->set_rings(rings_); !set)
+        return set.error();
+    if (auto set = classifier_->set_rss(config); !set)
+        return set.error();
+    if (auto up = kernel::set_link_up(*netlink_, tap_, true); !up)
+        return up.error();
+    if (remote_)
+        remote_->lease().renew();
+    classifier_->set_flag(TAPFLOW_PORT_STARTED, true);
+    started_ = true;
+    if (auto on = tun_.set_carrier(true); !on) {
+        classifier_->set_flag(TAPFLOW_PORT_STARTED, false);
+        started_ = false;
+        return on.error();
+    }
+    return {};
+}
+
+// The tap stays administratively up: taking it down would cost its IPv6 addresses and routes.
+void Port::stop() {
+    std::lock_guard lock(mutex_);
+    if (!started_)
+        return;
+    started_ = false;
+    (void)tun_.set_carrier(false);
+    classifier_->set_flag(TAPFLOW_PORT_STARTED, false);
+    (void)classifier_->quiesce();
+    for (const auto &ring : rings_)
+        if (ring)
+            ring->view().discard();
+}
+
+Result<void> Port::set_link_up(bool up) {
+    std::lock_guard lock(mutex_);
+    if (auto carrier = tun_.set_carrier(up && started_); !carrier)
+        return carrier.error();
+    classifier_->set_flag(TAPFLOW_PORT_STARTED, up && started_);
+    return {};
+}
+
+Result<void> Port::set_rss(const rss::RssConfig &config) {
+    std::lock_guard lock(mutex_);
+    if (auto valid = rss::validate(config, static_cast<unsigned>(std::max<size_t>(rings_.size(), 1))); !valid)
+        return valid.error();
+    return classifier_->set_rss(config);
+}
+
+Result<void> Port::set_membership(kernel::Membership kind, const MacAddress &address, bool on) {
+    if (!remote_)
+        return {};
+    return on ? remote_->memberships().add(kind, address) : remote_->memberships().drop(kind, address);
+}
+
+Result<void> Port::set_promiscuous(bool on) {
+    std::lock_guard lock(mutex_);
+    if (on == promiscuous_)
+        return {};
+    if (auto set = set_membership(kernel::Membership::Promiscuous, {}, on); !set)
+        return set.error();
+    classifier_->set_flag(TAPFLOW_PORT_PROMISCUOUS, on);
+    promiscuous_ = on;
+    return {};
+}
+
+Result<void> Port::set_all_multicast(bool on) {
+    std::lock_guard lock(mutex_);
+    if (on == all_multicast_)
+        return {};
+    if (auto set = set_membership(kernel::Membership::AllMulticast, {}, on); !set)
+        return set.error();
+    classifier_->set_flag(TAPFLOW_PORT_ALLMULTICAST, on);
+    all_multicast_ = on;
+    return {};
+}
+
+void Port::set_isolated(bool on) { classifier_->set_flag(TAPFLOW_PORT_ISOLATED, on); }
+
+Result<void> Port::set_mac(const MacAddress &mac) {
+    std::lock_guard lock(mutex_);
+    if (mac == mac_)
+        return {};
+    if (auto set = set_membership(kernel::Membership::Unicast, mac, true); !set)
+        return set.error();
+    if (auto set = kernel::set_link_mac(*netlink_, tap_, mac); !set) {
+        (void)set_membership(kernel::Membership::Unicast, mac, false);
+        return set.error();
+    }
+    // Fails for the address that is the remote's own, which never was a membership.
+    (void)set_membership(kernel::Membership::Unicast, mac_, false);
+    classifier_->set_mac(mac);
+    mac_ = mac;
+    return {};
+}
+
+Result<void> Port::add_address(kernel::Membership kind, const MacAddress &address) {
+    if (auto set = set_membership(kind, address, true); !set)
+        return set.error();
+    if (auto added = classifier_->add_address(address); !added) {
+        (void)set_membership(kind, address, false);
+        return added.error();
+    }
+    return {};
+}
+
+Result<void> Port::remove_address(kernel::Membership kind, const MacAddress &address) {
+    auto removed = classifier_->remove_address(address);
+    auto dropped = set_membership(kind, address, false);
+    return !removed ? removed : dropped;
+}
+
+Result<void> Port::add_unicast(const MacAddress &address) {
+    std::lock_guard lock(mutex_);
+    return add_address(kernel::Membership::Unicast, address);
+}
+
+Result<void> Port::remove_unicast(const MacAddress &address) {
+    std::lock_guard lock(mutex_);
+    return remove_address(kernel::Membership::Unicast, address);
+}
+
+Result<void> Port::set_multicast(std::span<const MacAddress> addresses) {
+    std::lock_guard lock(mutex_);
+    auto contains = [](std::span<const MacAddress> list, const MacAddress &address) {
+        return std::find(list.begin(), list.end(), address) != list.end();
+    };
+    std::vector<MacAddress> added;
+    for (const MacAddress &address : addresses) {
+        if (contains(multicast_, address) || contains(added, address))
+            continue;
+        if (auto done = add_address(kernel::Membership::Multicast, address); !done) {
+            for (const MacAddress &undo : added)
+                (void)remove_address(kernel::Membership::Multicast, undo);
+            return done.error();
+        }
+        added.push_back(address);
+    }
+    std::vector<MacAddress> now = added;
+    for (const MacAddress &address : multicast_) {
+        if (contains(addresses, address))
+            now.push_back(address);
+        else
+            (void)remove_address(kernel::Membership::Multicast, address);
+    }
+    multicast_ = std::move(now);
+    return {};
+}
+
+} // namespace tapflow::engine

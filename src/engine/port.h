@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A port: the tap, the classifier and, in remote mode, the remote, brought up and down together.
+#pragma once
+
+#include "engine/bpf_classifier.h"
+#include "engine/remote.h"
+#include "kernel/attachment.h"
+#include "kernel/link.h"
+#include "kernel/netlink.h"
+#include "kernel/ring.h"
+#include "kernel/tun.h"
+#include "rss/rss_config.h"
+#include "tapflow/mac_address.h"
+#include "tapflow/result.h"
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace tapflow::engine {
+
+/// What a port is to be.
+struct PortOptions {
+    std::string iface = "dtap%d";  ///< name of the tap; "%d" is filled in by the kernel
+    std::string remote;            ///< interface to stand in for; empty: local mode
+    std::optional<MacAddress> mac; ///< the port's address; default: the remote's, or the tap's
+    bool persist = false;          ///< leave the tap behind when the port closes
+};
+
+/// What the link is like now.
+struct PortLink {
+    bool exists = false; ///< false once the tap or the remote has been deleted
+    bool up = false;     ///< administratively up and with carrier
+};
+
+/// Control plane of a port. Destroying it in any state takes everything back: the tap (unless persistent), the
+/// filters, the remote's memberships.
+///
+/// Thread safety: every member function may be called from any thread. The data path uses ring() views and tx_fd(),
+/// which stay valid until the queue is released or reconfigured.
+class Port {
+  public:
+    /// Opens the tap, loads the programs and attaches them. Nothing is delivered before start().
+    /// Errors: ENODEV for a missing remote, EINVAL for one that cannot be used, what the kernel refuses.
+    static Result<std::unique_ptr<Port>> open(const PortOptions &options);
+    ~Port();
+    Port(const Port &) = delete;
+    Port &operator=(const Port &) = delete;
+
+    [[nodiscard]] const std::string &iface() const { return tun_.name(); }
+    [[nodiscard]] bool is_remote() const { return remote_ != nullptr; }
+    [[nodiscard]] MacAddress mac() const;
+    /// True if the tap was there before us: its MTU, addresses and MAC are its owner's.
+    [[nodiscard]] bool tap_was_there() const { return existed_; }
+
+    Result<PortLink> link() const;
+    [[nodiscard]] unsigned mtu() const;
+    /// Largest MTU: the remote's own in remote mode, which is not ours to change.
+    [[nodiscard]] unsigned max_mtu() const { return max_mtu_; }
+    Result<void> set_mtu(unsigned mtu);
+
+    /// Sets the number of queues; only while stopped. Rings of queues that are no more are freed.
+    Result<void> set_queues(unsigned rx, unsigned tx);
+    /// Makes the ring of an Rx queue; only while stopped. `bytes`: a power of two.
+    Result<void> set_ring(unsigned queue, size_t bytes);
+    /// Where the data path reads; the queue must have been set up.
+    [[nodiscard]] const kernel::RingView &ring(unsigned queue) const { return rings_[queue]->view(); }
+    /// Where the data path writes; owned by the port.
+    [[nodiscard]] int tx_fd(unsigned queue) const { return tun_.queue(queue); }
+
+    Result<void> start(const rss::RssConfig &config);
+    /// Always succeeds as far as the port is concerned, also on a dead interface.
+    void stop();
+    Result<void> set_link_up(bool up);
+
+    Result<void> set_rss(const rss::RssConfig &config);
+    Result<void> set_promiscuous(bool on);
+    Result<void> set_all_multicast(bool on);
+    /// rte_flow isolated mode: nothing but rules takes packets. May be called in any state.
+    void set_isolated(bool on);
+    Result<void> set_mac(const MacAddress &mac);
+    Result<void> add_unicast(const MacAddress &address);
+    Result<void> remove_unicast(const MacAddress &address);
+    /// Replaces the list of joined multicast addresses. On failure the former list stays.
+    Result<void> set_multicast(std::span<const MacAddress> addresses);
+
+    /// Counters of the classifier, in memory that it writes while one reads.
+    [[nodiscard]] const tapflow_port_state &state() const { return classifier_->state(); }
+
+  private:
+    Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::LinkInfo tap, bool existed, bool persist);
+    Result<void> build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote);
+    Result<void> set_membership(kernel::Membership kind, const MacAddress &address, bool on);
+    Result<void> add_address(kernel::Membership kind, const MacAddress &address);
+    Result<void> remove_address(kernel::Membership kind, const MacAddress &address);
+
+    mutable std::mutex mutex_;
+    std::unique_ptr<kernel::Netlink> netlink_;
+    kernel::Tun tun_;
+    kernel::LinkInfo tap_; ///< as it was when the port was opened; index and name identify it
+    bool existed_;
+    bool persist_;
+    unsigned mtu_ = 0;
+    unsigned max_mtu_ = 0;
+    MacAddress mac_;
+    std::unique_ptr<BpfClassifier> classifier_;
+    std::optional<kernel::Attachment> tap_egress_;
+    std::unique_ptr<Remote> remote_;
+    std::vector<std::unique_ptr<kernel::Ring>> rings_;
+    std::vector<MacAddress> multicast_;
+    bool started_ = false;
+    bool promiscuous_ = false;
+    bool all_multicast_ = false;
+};
+
+} // namespace tapflow::engine

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Remote mode: the port's traffic is that of another interface.
+#pragma once
+
+#include "engine/bpf_classifier.h"
+#include "engine/lease.h"
+#include "kernel/attachment.h"
+#include "kernel/membership.h"
+#include "kernel/netlink.h"
+#include "tapflow/result.h"
+
+#include <memory>
+
+namespace tapflow::engine {
+
+/// An interface whose ingress is classified and through which the tap's Tx leaves.
+///
+/// The interface itself is never changed: promiscuity and addresses are memberships, the program is attached beside
+/// its owner's. All of it goes with this object, and with the process.
+class Remote {
+  public:
+    /// The objects referred to must outlive the remote.
+    static Result<std::unique_ptr<Remote>> attach(kernel::Netlink &netlink, const kernel::LinkInfo &tap,
+                                                  const kernel::LinkInfo &remote, BpfClassifier &classifier);
+
+    [[nodiscard]] int ifindex() const { return link_.index; }
+    [[nodiscard]] const std::string &name() const { return link_.name; }
+    kernel::MembershipSocket &memberships() { return memberships_; }
+    Lease &lease() { return lease_; }
+
+  private:
+    Remote(kernel::LinkInfo link, kernel::MembershipSocket memberships, kernel::Attachment transmit,
+           kernel::Attachment receive, tapflow_port_config &config);
+
+    kernel::LinkInfo link_;
+    kernel::MembershipSocket memberships_;
+    kernel::Attachment transmit_;
+    kernel::Attachment receive_;
+    Lease lease_;
+};
+
+} // namespace tapflow::engine
