@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The vdev driver "net_tap": registration, probe and remove.
+#include "pmd/compat.h"
+#include "pmd/devargs.h"
+#include "pmd/ethdev.h"
+#include "pmd/log.h"
+#include "pmd/shared.h"
+
+#include <sys/queue.h>
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <string_view>
+
+namespace tapflow::pmd {
+
+RTE_LOG_REGISTER(log_type, pmd.net.tapflow, NOTICE);
+
+namespace {
+
+constexpr const char *kDriverName = "net_tap";
+
+int probe_primary(rte_vdev_device *vdev) {
+    static unsigned index = 0; // probing is serialised by the bus
+    const char *device = rte_vdev_device_name(vdev);
+    auto options = parse_devargs(rte_vdev_device_args(vdev), index);
+    if (!options)
+        return log_error(device, options.error());
+    auto opened = engine::Port::open(*options);
+    if (!opened)
+        return log_error(device, opened.error());
+
+    // ethdev frees it with rte_free(), so it is ours only until the port is allocated.
+    auto *macs = static_cast<rte_ether_addr *>(
+        rte_zmalloc(device, sizeof(rte_ether_addr) * kMaxMacAddresses, RTE_CACHE_LINE_SIZE));
+    auto local = std::unique_ptr<ProcessPrivate>(new (std::nothrow) ProcessPrivate);
+    rte_eth_dev *dev = macs && local ? rte_eth_vdev_allocate(vdev, sizeof(Shared)) : nullptr;
+    if (!dev) {
+        rte_free(macs);
+        return log_error(device, {ENOMEM, "allocate port", "out of memory or of ports"});
+    }
+    local->port = *std::move(opened);
+    new (dev->data->dev_private) Shared;
+    const MacAddress mac = local->port->mac();
+    std::copy(mac.bytes.begin(), mac.bytes.end(), macs[0].addr_bytes);
+    dev->data->mac_addrs = macs;
+    dev->data->mtu = static_cast<uint16_t>(local->port->mtu());
+    dev->data->dev_flags |= RTE_ETH_DEV_AUTOFILL_QUEUE_XSTATS;
+    dev->data->promiscuous = 0;
+    dev->data->all_multicast = 0;
+    dev->data->numa_node = vdev->device.numa_node;
+    dev->process_private = local.release();
+    dev->dev_ops = &kPrimaryOps;
+    dev->rx_pkt_burst = rte_eth_pkt_burst_dummy;
+    dev->tx_pkt_burst = rte_eth_pkt_burst_dummy;
+    rte_eth_dev_probing_finish(dev);
+    TAPFLOW_LOG(INFO, "%s: tap %s%s%s", device, port(dev).iface().c_str(), options->remote.empty() ? "" : ", remote ",
+                options->remote.c_str());
+    index++;
+    return 0;
+}
+
+int probe(rte_vdev_device *vdev) {
+    if (rte_eal_process_type() == RTE_PROC_SECONDARY)
+        return log_error(rte_vdev_device_name(vdev),
+                         {ENOTSUP, "attach in a secondary process", "only the primary process can use this port"});
+    return probe_primary(vdev);
+}
+
+int remove(rte_vdev_device *vdev) {
+    rte_eth_dev *dev = rte_eth_dev_allocated(rte_vdev_device_name(vdev));
+    if (!dev)
+        return 0; // closed before
+    close_port(dev);
+    return rte_eth_dev_release_port(dev);
+}
+
+constinit rte_vdev_driver driver = [] {
+    rte_vdev_driver d{};
+    d.driver.name = kDriverName;
+    d.driver.alias = "eth_tap";
+    d.probe = probe;
+    d.remove = remove;
+    return d;
+}();
+
+/// The bus takes the first driver whose name is a prefix of the device's, so an in-tree net_tap that was registered
+/// before us must go. The bus has no way to list drivers; the list's own links lead back from our entry.
+void evict_in_tree_driver() {
+    TAILQ_HEAD(DriverList, rte_vdev_driver);
+    rte_vdev_driver *former = TAILQ_PREV(&driver, DriverList, next);
+    while (former) {
+        rte_vdev_driver *before = TAILQ_PREV(former, DriverList, next);
+        if (former->driver.name && std::string_view(former->driver.name) == kDriverName)
+            rte_vdev_unregister(former);
+        former = before;
+    }
+}
+
+} // namespace
+
+RTE_INIT(tapflow_register) {
+    rte_vdev_register(&driver);
+    evict_in_tree_driver();
+}
+
+} // namespace tapflow::pmd
+
+TAPFLOW_EXPORT_NAME(net_tap);
+RTE_PMD_REGISTER_PARAM_STRING(net_tap, "iface=<string> remote=<string> mac=<address>|fixed persist=<0|1> rx=auto|ring");

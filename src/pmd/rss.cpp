@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "pmd/rss.h"
+
+#include "pmd/log.h"
+#include "pmd/shared.h"
+
+#include <algorithm>
+
+namespace tapflow::pmd {
+namespace {
+
+static_assert(rss::kIpv4 == RTE_ETH_RSS_IPV4 && rss::kFragmentIpv4 == RTE_ETH_RSS_FRAG_IPV4 &&
+              rss::kIpv4Tcp == RTE_ETH_RSS_NONFRAG_IPV4_TCP && rss::kIpv4Udp == RTE_ETH_RSS_NONFRAG_IPV4_UDP &&
+              rss::kIpv4Other == RTE_ETH_RSS_NONFRAG_IPV4_OTHER && rss::kIpv6 == RTE_ETH_RSS_IPV6 &&
+              rss::kFragmentIpv6 == RTE_ETH_RSS_FRAG_IPV6 && rss::kIpv6Tcp == RTE_ETH_RSS_NONFRAG_IPV6_TCP &&
+              rss::kIpv6Udp == RTE_ETH_RSS_NONFRAG_IPV6_UDP && rss::kIpv6Other == RTE_ETH_RSS_NONFRAG_IPV6_OTHER);
+
+/// Publishes a changed configuration if the port runs, and keeps it if that went well.
+int apply(rte_eth_dev *dev, const Shared::Rss &changed) {
+    Shared &state = shared(dev);
+    const Shared::Rss former = state.rss;
+    state.rss = changed;
+    if (!dev->data->dev_started)
+        return 0;
+    if (auto set = port(dev).set_rss(rss_config(state)); !set) {
+        state.rss = former;
+        return log_error(name(dev), set.error());
+    }
+    return 0;
+}
+
+/// Sets key and types as given; a null key keeps the present one.
+int merge(const rte_eth_dev *dev, const rte_eth_rss_conf &conf, Shared::Rss &rss) {
+    if (conf.rss_hf & ~rss::kAllTypes) {
+        TAPFLOW_LOG(ERR, "%s: RSS types 0x%" PRIx64 " are not supported, supported are 0x%" PRIx64, name(dev),
+                    conf.rss_hf & ~rss::kAllTypes, rss::kAllTypes);
+        return -EINVAL;
+    }
+    if (conf.rss_key) {
+        if (conf.rss_key_len != rss.key.size()) {
+            TAPFLOW_LOG(ERR, "%s: the RSS key has %u bytes, needed are %zu", name(dev), conf.rss_key_len,
+                        rss.key.size());
+            return -EINVAL;
+        }
+        std::copy_n(conf.rss_key, rss.key.size(), rss.key.begin());
+    }
+    rss.types = conf.rss_hf;
+    return 0;
+}
+
+int check_reta_size(const rte_eth_dev *dev, uint16_t size) {
+    if (size == rss::kDefaultRetaSize)
+        return 0;
+    TAPFLOW_LOG(ERR, "%s: the RETA has %zu slots, not %u", name(dev), rss::kDefaultRetaSize, size);
+    return -EINVAL;
+}
+
+bool selected(const rte_eth_rss_reta_entry64 *entries, size_t slot) {
+    return entries[slot / RTE_ETH_RETA_GROUP_SIZE].mask & (uint64_t{1} << slot % RTE_ETH_RETA_GROUP_SIZE);
+}
+
+} // namespace
+
+int configure_rss(rte_eth_dev *dev) {
+    const rte_eth_conf &conf = dev->data->dev_conf;
+    Shared::Rss &rss = shared(dev).rss;
+    Shared::Rss changed = rss;
+    changed.types = 0;
+    if (conf.rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG) {
+        const auto &asked = conf.rx_adv_conf.rss_conf;
+        if (!asked.rss_key)
+            std::copy_n(rss::default_key().begin(), changed.key.size(), changed.key.begin());
+        if (int error = merge(dev, asked, changed))
+            return error;
+    }
+    if (changed.queues != dev->data->nb_rx_queues) {
+        changed.queues = dev->data->nb_rx_queues;
+        const auto reta = rss::round_robin_reta(changed.queues);
+        std::copy(reta.begin(), reta.end(), changed.reta.begin());
+    }
+    rss = changed;
+    return 0;
+}
+
+int rss_hash_update(rte_eth_dev *dev, rte_eth_rss_conf *conf) {
+    Shared::Rss changed = shared(dev).rss;
+    if (int error = merge(dev, *conf, changed))
+        return error;
+    return apply(dev, changed);
+}
+
+int rss_hash_conf_get(rte_eth_dev *dev, rte_eth_rss_conf *conf) {
+    const Shared::Rss &rss = shared(dev).rss;
+    if (conf->rss_key) {
+        if (conf->rss_key_len < rss.key.size())
+            return -EINVAL;
+        std::copy(rss.key.begin(), rss.key.end(), conf->rss_key);
+    }
+    conf->rss_key_len = static_cast<uint8_t>(rss.key.size());
+    conf->rss_hf = rss.types;
+    return 0;
+}
+
+int reta_update(rte_eth_dev *dev, rte_eth_rss_reta_entry64 *entries, uint16_t size) {
+    if (int error = check_reta_size(dev, size))
+        return error;
+    Shared::Rss changed = shared(dev).rss;
+    for (size_t slot = 0; slot < size; slot++) {
+        if (!selected(entries, slot))
+            continue;
+        const uint16_t queue = entries[slot / RTE_ETH_RETA_GROUP_SIZE].reta[slot % RTE_ETH_RETA_GROUP_SIZE];
+        if (queue >= dev->data->nb_rx_queues) {
+            TAPFLOW_LOG(ERR, "%s: RETA slot %zu names queue %u, there are %u", name(dev), slot, queue,
+                        dev->data->nb_rx_queues);
+            return -EINVAL;
+        }
+        changed.reta[slot] = queue;
+    }
+    return apply(dev, changed);
+}
+
+int reta_query(rte_eth_dev *dev, rte_eth_rss_reta_entry64 *entries, uint16_t size) {
+    if (int error = check_reta_size(dev, size))
+        return error;
+    const Shared::Rss &rss = shared(dev).rss;
+    for (size_t slot = 0; slot < size; slot++)
+        if (selected(entries, slot))
+            entries[slot / RTE_ETH_RETA_GROUP_SIZE].reta[slot % RTE_ETH_RETA_GROUP_SIZE] = rss.reta[slot];
+    return 0;
+}
+
+} // namespace tapflow::pmd

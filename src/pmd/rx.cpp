@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "pmd/rx.h"
+
+#include "pmd/rx_special.h"
+
+#include <rte_memcpy.h>
+#include <rte_prefetch.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+namespace tapflow::pmd {
+namespace {
+
+constexpr uint16_t kBatch = 32;
+
+constexpr uint16_t kSpecialFlags = TAPFLOW_RECORD_VLAN | TAPFLOW_RECORD_CSUM_PARTIAL | TAPFLOW_RECORD_GSO;
+
+inline const uint8_t *frame_of(const tapflow_record *record) { return reinterpret_cast<const uint8_t *>(record + 1); }
+
+/// True for a tag in the frame itself, which only a local sender can leave there.
+inline bool has_inline_tag(const uint8_t *frame) { return frame[12] == 0x81 && frame[13] == 0x00; }
+
+/// Copies a frame that the smallest size class holds by constant-size moves; the class's slot is 64 bytes long.
+inline void copy_frame(uint8_t *out, const uint8_t *frame, uint32_t length) {
+    if (length <= 64)
+        rte_mov64(out, frame);
+    else
+        rte_memcpy(out, frame, length);
+}
+
+/// The receive function. `Checksum` and `Strip` say whether those offloads are on for any queue of the port.
+template <bool Checksum, bool Strip> uint16_t rx_burst(void *opaque, rte_mbuf **packets, uint16_t wanted) {
+    auto &queue = *static_cast<RxQueue *>(opaque);
+    const auto &local = *static_cast<const ProcessPrivate *>(rte_eth_devices[queue.port].process_private);
+    const kernel::RingView &ring = local.rx[queue.id];
+    const uint16_t room = queue.room;
+    auto is_plain = [room](const tapflow_record *record) {
+        return !(record->flags & kSpecialFlags) && record->length <= room &&
+               !(Strip && has_inline_tag(frame_of(record)));
+    };
+
+    kernel::RingCursor cursor = ring.begin();
+    if (cursor.position == cursor.producer)
+        return 0;
+    std::array<const tapflow_record *, kBatch> batch;
+    uint16_t received = 0;
+    uint64_t bytes = 0;
+    bool more = true;
+    while (more && received < wanted) {
+        const kernel::RingCursor start = cursor;
+        const auto limit = std::min<uint16_t>(kBatch, static_cast<uint16_t>(wanted - received));
+        const tapflow_record *record = nullptr;
+        uint64_t next = 0;
+        uint16_t plain = 0;
+        while (plain < limit && (record = ring.peek(cursor, next)) && is_plain(record)) {
+            batch[plain++] = record;
+            cursor.position = next;
+        }
+        if (plain > 0) {
+            if (rte_pktmbuf_alloc_bulk(queue.pool, packets + received, plain) != 0) {
+                queue.no_mbuf.add(1);
+                cursor = start;
+                break;
+            }
+            for (uint16_t i = 0; i < plain; i++) {
+                rte_mbuf *packet = packets[received + i];
+                const tapflow_record *source = batch[i];
+                packet->data_len = static_cast<uint16_t>(source->length);
+                packet->pkt_len = source->length;
+                packet->port = queue.port;
+                describe(*source, *packet);
+                if (Checksum)
+                    packet->ol_flags |= checksum_flags(*source, frame_of(source));
+                copy_frame(rte_pktmbuf_mtod(packet, uint8_t *), frame_of(source), source->length);
+                bytes += source->length;
+            }
+            received = static_cast<uint16_t>(received + plain);
+        }
+        if (plain == limit)
+            continue;
+        if (!record)
+            break;
+        const SpecialResult special =
+            receive_special(queue, *record, packets + received, static_cast<uint16_t>(wanted - received));
+        for (uint16_t i = 0; i < special.packets; i++)
+            bytes += packets[received + i]->pkt_len;
+        received = static_cast<uint16_t>(received + special.packets);
+        more = special.finished;
+        if (special.finished)
+            cursor.position = next;
+    }
+    ring.release(cursor.position);
+    if (received > 0) {
+        queue.packets.add(received);
+        queue.bytes.add(bytes);
+    }
+    return received;
+}
+
+} // namespace
+
+eth_rx_burst_t select_rx_burst(uint64_t offloads) {
+    const bool strip = offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+    if (offloads & RTE_ETH_RX_OFFLOAD_CHECKSUM)
+        return strip ? rx_burst<true, true> : rx_burst<true, false>;
+    return strip ? rx_burst<false, true> : rx_burst<false, false>;
+}
+
+const uint32_t *supported_ptypes() {
+    static constexpr std::array<uint32_t, 7> ptypes{RTE_PTYPE_L2_ETHER,
+                                                    RTE_PTYPE_L3_IPV4_EXT_UNKNOWN,
+                                                    RTE_PTYPE_L3_IPV6_EXT_UNKNOWN,
+                                                    RTE_PTYPE_L4_FRAG,
+                                                    RTE_PTYPE_L4_TCP,
+                                                    RTE_PTYPE_L4_UDP,
+                                                    RTE_PTYPE_UNKNOWN};
+    return ptypes.data();
+}
+
+uint32_t ring_bytes(uint16_t descriptors) {
+    constexpr uint32_t kDescriptorBytes = 2048;
+    const auto clamped = std::clamp(descriptors, kMinDescriptors, kMaxDescriptors);
+    return std::bit_ceil(clamped * kDescriptorBytes);
+}
+
+} // namespace tapflow::pmd

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A port's state: what all processes share, and what belongs to one.
+#pragma once
+
+#include "engine/port.h"
+#include "kernel/ring.h"
+#include "pmd/compat.h"
+#include "rss/rss_config.h"
+
+#include <rte_mempool.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+namespace tapflow::pmd {
+
+constexpr uint16_t kMaxQueues = 16;
+constexpr uint16_t kMaxMacAddresses = 64;
+
+/// Written by one polling lcore, read by anyone: a plain add would do but for the readers' torn values.
+struct Counter {
+    std::atomic<uint64_t> value{0};
+
+    void add(uint64_t n) { value.store(value.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+    [[nodiscard]] uint64_t get() const { return value.load(std::memory_order_relaxed); }
+    void reset() { value.store(0, std::memory_order_relaxed); }
+};
+
+/// An Rx queue as ethdev hands it to the burst function.
+struct alignas(RTE_CACHE_LINE_SIZE) RxQueue {
+    uint16_t port = 0;
+    uint16_t id = 0;
+    uint16_t room = 0;     ///< bytes that fit into one mbuf of the pool
+    uint16_t segments = 0; ///< of the super-frame at the ring's head, those that are delivered already
+    uint32_t ring_bytes = 0;
+    rte_mempool *pool = nullptr;
+    uint64_t offloads = 0; ///< RTE_ETH_RX_OFFLOAD_*
+
+    Counter packets;
+    Counter bytes;
+    Counter no_mbuf;   ///< polls that found no mbuf; the packet waits in its ring
+    Counter oversize;  ///< packets dropped: longer than an mbuf, without scattered Rx
+    Counter malformed; ///< super-frames dropped: headers that do not add up
+};
+
+struct alignas(RTE_CACHE_LINE_SIZE) TxQueue {
+    uint16_t port = 0;
+    uint16_t id = 0;
+
+    Counter packets;
+    Counter bytes;
+    Counter oversize;  ///< dropped: longer than the MTU allows
+    Counter malformed; ///< dropped: offload flags and lengths that do not fit the packet, or refused by the kernel
+    Counter link_down; ///< dropped: the interface is down
+};
+
+/// dev_private: plain data in memory that ethdev allocates, shares between processes and frees.
+struct Shared {
+    struct Rss {
+        std::array<uint8_t, rss::kKeySize> key{};
+        uint64_t types = 0;
+        std::array<uint16_t, rss::kDefaultRetaSize> reta{};
+        uint16_t queues = 0; ///< that the RETA was made for
+    };
+
+    Rss rss;
+    std::array<RxQueue, kMaxQueues> rx;
+    std::array<TxQueue, kMaxQueues> tx;
+    /// Values of the classifier's counters at the last statistics reset.
+    tapflow_port_counters port_base{};
+    std::array<tapflow_queue_counters, kMaxQueues> queue_base{};
+};
+
+/// What a Tx queue needs in this process.
+struct TxPath {
+    int fd = -1;
+    std::unique_ptr<uint8_t[]> scratch; ///< kScratchSize bytes for headers that differ from the mbuf's
+};
+
+/// process_private: file descriptors and C++ objects.
+struct ProcessPrivate {
+    std::unique_ptr<engine::Port> port;
+    std::array<kernel::RingView, kMaxQueues> rx;
+    std::array<TxPath, kMaxQueues> tx;
+};
+
+inline Shared &shared(const rte_eth_dev *dev) { return *static_cast<Shared *>(dev->data->dev_private); }
+inline ProcessPrivate &process(const rte_eth_dev *dev) { return *static_cast<ProcessPrivate *>(dev->process_private); }
+inline engine::Port &port(const rte_eth_dev *dev) { return *process(dev).port; }
+inline const char *name(const rte_eth_dev *dev) { return dev->data->name; }
+
+/// The configuration in shared memory as the engine takes it.
+inline rss::RssConfig rss_config(const Shared &state) {
+    return {
+        {state.rss.key.begin(), state.rss.key.end()}, state.rss.types, {state.rss.reta.begin(), state.rss.reta.end()}};
+}
+
+} // namespace tapflow::pmd
