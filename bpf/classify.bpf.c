@@ -69,7 +69,13 @@ static __always_inline int describe_offloads(struct __sk_buff *skb, struct tapfl
 
     struct skb_shared_info *shared =
         bpf_rdonly_cast(kernel_skb->head + kernel_skb->end, bpf_core_type_id_kernel(struct skb_shared_info));
-    __u32 type = shared->gso_type & ~(__u32)(KERNEL_GSO_DODGY | KERNEL_GSO_TCP_ECN | KERNEL_GSO_TCP_FIXEDID);
+    __u32 type = shared->gso_type & ~(__u32)KERNEL_GSO_INDIFFERENT;
+    if (type & KERNEL_GSO_TUNNELS) {
+        record->inner_l3_offset = kernel_skb->inner_network_header - (__u16)(kernel_skb->data - kernel_skb->head);
+        if (type & KERNEL_GSO_UDP_TUNNEL_CSUM)
+            record->flags |= TAPFLOW_RECORD_TUNNEL_CSUM;
+        type &= ~(__u32)KERNEL_GSO_TUNNELS;
+    }
     if (type == KERNEL_GSO_TCPV4 || type == KERNEL_GSO_TCPV6)
         record->gso_type = TAPFLOW_GSO_TCP;
     else if (type == KERNEL_GSO_UDP_L4)
@@ -152,7 +158,8 @@ int remote_ingress(struct __sk_buff *skb) {
     int who = audience(&state->config, flags, destination(skb));
     if (!(who & TO_APPLICATION))
         return TC_ACT_UNSPEC;
-    if (bpf_ktime_get_coarse_ns() - state->config.lease_ns > TAPFLOW_LEASE_NS) {
+    /* Signed: the coarse clock is a tick behind the one that the lease was renewed by. */
+    if ((__s64)(bpf_ktime_get_coarse_ns() - state->config.lease_ns) > (__s64)TAPFLOW_LEASE_NS) {
         count(&state->counters.no_lease);
         return TC_ACT_UNSPEC;
     }

@@ -10,9 +10,9 @@
 
 struct sk_buff {
     __u8 ip_summed : 2;
-    __u8 encapsulation : 1;
     __u16 csum_start; /* from head */
     __u16 csum_offset;
+    __u16 inner_network_header; /* from head */
     unsigned char *head;
     unsigned char *data;
     __u32 end; /* sk_buff_data_t: an offset from head on 64-bit kernels */
@@ -33,7 +33,17 @@ enum {
     KERNEL_GSO_TCP_ECN = 1 << 2,
     KERNEL_GSO_TCP_FIXEDID = 1 << 3,
     KERNEL_GSO_TCPV6 = 1 << 4,
+    KERNEL_GSO_GRE = 1 << 6,
+    KERNEL_GSO_IPXIP4 = 1 << 8,
+    KERNEL_GSO_IPXIP6 = 1 << 9,
+    KERNEL_GSO_UDP_TUNNEL = 1 << 10,
+    KERNEL_GSO_UDP_TUNNEL_CSUM = 1 << 11,
     KERNEL_GSO_UDP_L4 = 1 << 17,
+
+    /* What changes nothing in how segments are cut, and tunnels that the segmenter can cut in. */
+    KERNEL_GSO_INDIFFERENT = KERNEL_GSO_DODGY | KERNEL_GSO_TCP_ECN | KERNEL_GSO_TCP_FIXEDID,
+    KERNEL_GSO_TUNNELS =
+        KERNEL_GSO_GRE | KERNEL_GSO_IPXIP4 | KERNEL_GSO_IPXIP6 | KERNEL_GSO_UDP_TUNNEL | KERNEL_GSO_UDP_TUNNEL_CSUM,
 };
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "engine/bpf_classifier.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 
@@ -47,7 +48,19 @@ Result<void> BpfClassifier::set_rings(std::span<const std::unique_ptr<kernel::Ri
     }
     if (fds.empty())
         return {};
-    return kernel::put_inner_maps(programs_->rings(), fds, "install rings");
+    if (auto put = kernel::put_inner_maps(programs_->rings(), fds, "install rings"); !put)
+        return put.error();
+    rings_ = std::max(rings_, fds.size());
+    return {};
+}
+
+Result<void> BpfClassifier::remove_rings(size_t first) {
+    for (; rings_ > first; rings_--) {
+        const auto queue = static_cast<uint32_t>(rings_ - 1);
+        if (auto removed = kernel::map_remove(programs_->rings(), &queue, "remove ring"); !removed)
+            return removed.error();
+    }
+    return {};
 }
 
 void BpfClassifier::set_flag(tapflow_port_flag flag, bool on) {

@@ -30,6 +30,8 @@ class BpfClassifier {
     /// Gives queue i the ring rings[i]. Returns when no program writes into the
     /// former ones. Errors: EINVAL naming the queue that has none.
     Result<void> set_rings(std::span<const std::unique_ptr<kernel::Ring>> rings);
+    /// Takes away the rings of queues `first` and up.
+    Result<void> remove_rings(size_t first);
     /// Returns when every packet that a program had before the call is delivered.
     Result<void> quiesce();
 
@@ -43,7 +45,8 @@ class BpfClassifier {
     Result<void> publish_rss();
 
     std::unique_ptr<kernel::Programs> programs_;
-    kernel::Fd rss_; ///< the map that is published
+    kernel::Fd rss_;   ///< the map that is published
+    size_t rings_ = 0; ///< queues that have one
 };
 
 } // namespace tapflow::engine

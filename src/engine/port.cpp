@@ -92,7 +92,12 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     return {};
 }
 
-Port::~Port() { stop(); }
+Port::~Port() {
+    stop();
+    // A tap that stays behind must work for its next user.
+    (void)tun_.set_steering(kernel::Tun::kNoProgram);
+    (void)tun_.set_filter(kernel::Tun::kNoProgram);
+}
 
 MacAddress Port::mac() const {
     std::lock_guard lock(mutex_);
@@ -136,6 +141,8 @@ Result<void> Port::set_queues(unsigned rx, unsigned tx) {
         return Error{EINVAL, "set number of queues", "at most " + std::to_string(TAPFLOW_QUEUES_MAX)};
     if (auto set = tun_.set_queues(tx); !set)
         return set.error();
+    if (auto removed = classifier_->remove_rings(rx); !removed)
+        return removed.error();
     rings_.resize(rx);
     return {};
 }

@@ -47,6 +47,8 @@ class Tun {
     Result<void> set_queues(size_t count);
     Result<void> set_persistent(bool persistent);
     Result<void> set_carrier(bool on);
+    /// For the two below: take the present program off.
+    static constexpr int kNoProgram = -1;
     /// TUNSETSTEERINGEBPF: a SOCKET_FILTER program whose result is the queue of a packet.
     Result<void> set_steering(int program_fd);
     /// TUNSETFILTEREBPF: a SOCKET_FILTER program whose result is the number of bytes kept, 0 drops.

@@ -44,8 +44,6 @@ int configure(rte_eth_dev *dev) {
     if (!port(dev).tap_was_there() && mtu != port(dev).mtu())
         if (int error = status(dev, port(dev).set_mtu(mtu)))
             return error;
-    for (TxPath &path : process(dev).tx)
-        path = {};
     return status(dev, port(dev).set_queues(dev->data->nb_rx_queues, dev->data->nb_tx_queues));
 }
 
@@ -102,7 +100,6 @@ int tx_queue_setup(rte_eth_dev *dev, uint16_t index, uint16_t, unsigned, const r
     TxQueue &queue = shared(dev).tx[index];
     queue.port = dev->data->port_id;
     queue.id = index;
-    process(dev).tx[index] = make_tx_path(port(dev).tx_fd(index));
     dev->data->tx_queues[index] = &queue;
     return 0;
 }
@@ -135,6 +132,12 @@ int link_update(rte_eth_dev *dev, int) {
     return rte_eth_linkstatus_set(dev, &link);
 }
 
+int is_removed(rte_eth_dev *dev) {
+    const auto now = port(dev).link();
+    return now && !now->exists;
+}
+
+// A configuration may have changed rings and fds without any queue being set up again, so they are looked up here.
 int start(rte_eth_dev *dev) {
     for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
         const RxQueue &queue = shared(dev).rx[i];
@@ -144,6 +147,8 @@ int start(rte_eth_dev *dev) {
                         "%s: queue %u drops frames over %u bytes: its mbufs hold no more, and scattered Rx is off",
                         name(dev), i, queue.room);
     }
+    for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++)
+        process(dev).tx[i] = make_tx_path(port(dev).tx_fd(i));
     dev->rx_pkt_burst = select_rx_burst(offloads_of_any_queue(dev));
     dev->tx_pkt_burst = tx_burst;
     if (int error = status(dev, port(dev).start(rss_config(shared(dev)))))
@@ -234,6 +239,7 @@ constexpr eth_dev_ops kPrimaryOps = [] {
     ops.rx_queue_release = rx_queue_release;
     ops.tx_queue_release = tx_queue_release;
     ops.link_update = link_update;
+    ops.is_removed = is_removed;
     ops.dev_set_link_up = set_link_up;
     ops.dev_set_link_down = set_link_down;
     ops.promiscuous_enable = promiscuous_enable;

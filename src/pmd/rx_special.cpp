@@ -2,7 +2,6 @@
 #include "pmd/rx_special.h"
 
 #include "packet/checksum.h"
-#include "packet/parse.h"
 #include "packet/segment.h"
 
 #include <algorithm>
@@ -190,7 +189,7 @@ SpecialResult receive_segments(RxQueue &queue, const tapflow_record &record, con
     const auto field = offload ? packet::ChecksumField::PseudoHeader : packet::ChecksumField::Complete;
     const bool chain = queue.offloads & RTE_ETH_RX_OFFLOAD_SCATTER;
     const Tag tag(queue, record, frame);
-    std::array<uint8_t, TAPFLOW_PARSE_WINDOW + 64> header; // the longest TCP header behind the parse window
+    std::array<uint8_t, packet::SuperFrame::kHeaderMax> header;
     uint16_t delivered = 0;
     while (delivered < room && queue.segments < super->segments()) {
         MbufWriter writer(queue, chain);
@@ -210,7 +209,8 @@ SpecialResult receive_segments(RxQueue &queue, const tapflow_record &record, con
         rte_mbuf *packet = writer.finish();
         describe(record, *packet);
         tag.describe(*packet);
-        if (offload)
+        if (offload &&
+            record.inner_l3_offset == 0) // a tunnel's inner checksum is complete, and not what flags speak of
             packet->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE |
                                 (record.packet_class < TAPFLOW_CLASS_IPV6_OTHER ? RTE_MBUF_F_RX_IP_CKSUM_GOOD : 0);
         packets[delivered++] = packet;

@@ -16,6 +16,7 @@ enum tapflow_record_flag {
     TAPFLOW_RECORD_CSUM_PARTIAL = 1 << 2,  /* L4 checksum field holds the pseudo-header sum only */
     TAPFLOW_RECORD_CSUM_VERIFIED = 1 << 3, /* the kernel or a NIC has verified the L4 checksum */
     TAPFLOW_RECORD_GSO = 1 << 4,           /* a super-frame of segments with gso_size payload bytes each */
+    TAPFLOW_RECORD_TUNNEL_CSUM = 1 << 5,   /* ... in a UDP tunnel whose outer checksum is in use */
 };
 
 enum tapflow_gso_type {
@@ -29,19 +30,20 @@ enum tapflow_gso_type {
  * in host byte order except vlan_proto, which is as on the wire. Offsets count from the frame's first byte.
  */
 struct tapflow_record {
-    __u32 length;      /* bytes of frame that follow this structure */
-    __u32 hash;        /* RSS hash, with TAPFLOW_RECORD_HASH */
-    __u16 flags;       /* enum tapflow_record_flag */
-    __u16 vlan_tci;    /* with TAPFLOW_RECORD_VLAN: PCP, DEI and VID */
-    __u16 vlan_proto;  /* with TAPFLOW_RECORD_VLAN: TPID, network byte order */
-    __u16 gso_size;    /* with TAPFLOW_RECORD_GSO: payload bytes per segment */
-    __u16 csum_start;  /* with TAPFLOW_RECORD_CSUM_PARTIAL: where summing begins */
-    __u16 csum_offset; /* with TAPFLOW_RECORD_CSUM_PARTIAL: the checksum field, from csum_start */
-    __u16 l3_offset;   /* IP header; 0: not an IP packet */
-    __u16 l4_offset;   /* header behind IP and its extensions; 0: none, or an IP fragment */
-    __u8 packet_class; /* enum tapflow_packet_class */
-    __u8 gso_type;     /* enum tapflow_gso_type */
-    __u8 reserved[6];
+    __u32 length;          /* bytes of frame that follow this structure */
+    __u32 hash;            /* RSS hash, with TAPFLOW_RECORD_HASH */
+    __u16 flags;           /* enum tapflow_record_flag */
+    __u16 vlan_tci;        /* with TAPFLOW_RECORD_VLAN: PCP, DEI and VID */
+    __u16 vlan_proto;      /* with TAPFLOW_RECORD_VLAN: TPID, network byte order */
+    __u16 gso_size;        /* with TAPFLOW_RECORD_GSO: payload bytes per segment */
+    __u16 csum_start;      /* with TAPFLOW_RECORD_CSUM_PARTIAL: where summing begins */
+    __u16 csum_offset;     /* with TAPFLOW_RECORD_CSUM_PARTIAL: the checksum field, from csum_start */
+    __u16 l3_offset;       /* IP header; 0: not an IP packet */
+    __u16 l4_offset;       /* header behind IP and its extensions; 0: none, or an IP fragment */
+    __u8 packet_class;     /* enum tapflow_packet_class */
+    __u8 gso_type;         /* enum tapflow_gso_type */
+    __u16 inner_l3_offset; /* super-frame in a tunnel: inner IP header, with inner L4 at csum_start; else 0 */
+    __u8 reserved[4];
 };
 TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_record) == 32, "the frame behind the record stays 8-byte aligned");
 
