@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "packet/build.h"
 
+#include "packet/checksum.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
@@ -100,13 +102,9 @@ Ipv6Address::Ipv6Address(const char *text) : Ipv6Address(value_or_throw(parse_ip
 std::string to_string(const Ipv4Address &address) { return ip_text<AF_INET>(address); }
 std::string to_string(const Ipv6Address &address) { return ip_text<AF_INET6>(address); }
 
+// The sum is the same in either byte order but for the order of its own bytes (RFC 1071, section 2B).
 uint16_t ones_complement_sum(std::span<const uint8_t> data, uint32_t initial) {
-    uint64_t sum = initial;
-    for (size_t i = 0; i < data.size(); ++i)
-        sum += i % 2 == 0 ? static_cast<unsigned>(data[i]) << 8U : data[i];
-    while (sum > 0xffff)
-        sum = (sum & 0xffff) + (sum >> 16U);
-    return static_cast<uint16_t>(sum);
+    return ntohs(checksum_fold(checksum_add(htons(checksum_fold(initial)), data.data(), data.size())));
 }
 
 uint16_t internet_checksum(std::span<const uint8_t> data, uint32_t initial) {
@@ -439,12 +437,12 @@ uint32_t Packet::pseudo_header_sum(const Bytes &frame, size_t index, const std::
     if (ip == 0)
         return 0;
     --ip;
-    const bool v4 = layers_[ip].kind == Kind::Ipv4;
-    if (!v4 && layers_[ip].kind != Kind::Ipv6)
+    const bool ipv6 = layers_[ip].kind == Kind::Ipv6;
+    if (!ipv6 && layers_[ip].kind != Kind::Ipv4)
         return 0;
-    const auto addresses = std::span<const uint8_t>(frame).subspan(starts[ip] + (v4 ? 12 : 8), v4 ? 8 : 32);
     const auto length = static_cast<uint32_t>(frame.size() - starts[index]);
-    return ones_complement_sum(addresses, layers_[index].protocol + (length >> 16U) + (length & 0xffffU));
+    return ntohs(
+        checksum_fold(checksum_pseudo_header(frame.data() + starts[ip], ipv6, layers_[index].protocol, length)));
 }
 
 } // namespace tapflow::packet

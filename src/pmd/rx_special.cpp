@@ -163,7 +163,7 @@ SpecialResult receive_whole(RxQueue &queue, const tapflow_record &record, const 
     }
     const bool partial = record.flags & TAPFLOW_RECORD_CSUM_PARTIAL;
     if (partial && !has_checksum_offload(queue) && record.csum_start < record.length)
-        writer.store16(static_cast<size_t>(record.csum_start + record.csum_offset + tag.shift()),
+        writer.store16(size_t{record.csum_start} + record.csum_offset + static_cast<size_t>(tag.shift()),
                        complete_checksum(record, frame));
     rte_mbuf *packet = writer.finish();
     describe(record, *packet);
@@ -236,7 +236,7 @@ uint64_t l4_flag(const tapflow_record &record, const uint8_t *frame) {
     const uint8_t *ip = frame + record.l3_offset;
     const size_t ip_length =
         ipv6 ? 40u + static_cast<size_t>(ip[4] << 8 | ip[5]) : static_cast<size_t>(ip[2] << 8 | ip[3]);
-    const size_t headers = static_cast<size_t>(record.l4_offset - record.l3_offset);
+    const size_t headers = size_t{record.l4_offset} - record.l3_offset;
     if (ip_length < headers + (tcp ? 20 : 8) || record.l3_offset + ip_length > record.length)
         return RTE_MBUF_F_RX_L4_CKSUM_BAD;
     const uint8_t *l4 = frame + record.l4_offset;
