@@ -88,7 +88,7 @@ static __always_inline int describe_offloads(struct __sk_buff *skb, struct tapfl
 }
 
 /* Parses, hashes and delivers. Returns enum delivery. */
-static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_state *state) {
+static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_state *state, int remote) {
     struct tapflow_packet packet;
     struct tapflow_record record = {};
     const struct tapflow_rss *rss = rss_configuration();
@@ -110,7 +110,7 @@ static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_st
         count(&state->counters.unsupported_gso);
         return UNDELIVERABLE;
     }
-    return deliver(skb, state, tapflow_rss_queue(rss, record.hash), &record);
+    return deliver(skb, state, tapflow_rss_queue(rss, record.hash), &record, remote);
 }
 
 /* The destination address as tapflow_port_config::mac has it; 0 for a frame that is too short to have one. */
@@ -140,7 +140,7 @@ int tap_egress(struct __sk_buff *skb) {
         count(&state->counters.filtered);
         return TC_ACT_STOLEN;
     }
-    return receive(skb, state) == DELIVERED ? TC_ACT_STOLEN : TC_ACT_SHOT;
+    return receive(skb, state, 0) == DELIVERED ? TC_ACT_STOLEN : TC_ACT_SHOT;
 }
 
 /*
@@ -163,7 +163,7 @@ int remote_ingress(struct __sk_buff *skb) {
         count(&state->counters.no_lease);
         return TC_ACT_UNSPEC;
     }
-    int result = receive(skb, state);
+    int result = receive(skb, state, 1);
     return result == RING_STUCK || who & TO_KERNEL ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 

@@ -93,8 +93,11 @@ static __always_inline int copy_to_ring(struct __sk_buff *skb, void *ring, struc
     return deliver_large(skb, ring, record, length);
 }
 
-/* A ring is stuck when it is found full with its consumer where it was a lease ago. */
-static __noinline int full_or_stuck(void *ring, struct tapflow_port_state *state, __u32 index) {
+/*
+ * A ring is stuck when it is found full with its consumer where it was a lease ago. Only a remote has a kernel to
+ * leave its packets to: in local mode full is full.
+ */
+static __noinline int full_or_stuck(void *ring, struct tapflow_port_state *state, __u32 index, int remote) {
     if (index >= TAPFLOW_QUEUES_MAX)
         return UNDELIVERABLE;
     struct tapflow_queue_counters *queue = &state->queues[index];
@@ -104,7 +107,7 @@ static __noinline int full_or_stuck(void *ring, struct tapflow_port_state *state
         queue->consumer_position = position;
         queue->full_since_ns = now;
     }
-    if (now - queue->full_since_ns < TAPFLOW_LEASE_NS) {
+    if (!remote || now - queue->full_since_ns < TAPFLOW_LEASE_NS) {
         count(&queue->ring_full);
         return RING_FULL;
     }
@@ -113,7 +116,7 @@ static __noinline int full_or_stuck(void *ring, struct tapflow_port_state *state
 }
 
 static __always_inline int deliver(struct __sk_buff *skb, struct tapflow_port_state *state, __u32 queue,
-                                   struct tapflow_record *record) {
+                                   struct tapflow_record *record, int remote) {
     if (record->length > TAPFLOW_FRAME_MAX) {
         count(&state->counters.oversize);
         return UNDELIVERABLE;
@@ -124,7 +127,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct tapflow_port_st
     if (!ring)
         return UNDELIVERABLE;
     int result = copy_to_ring(skb, ring, record);
-    return result == RING_FULL ? full_or_stuck(ring, state, queue) : result;
+    return result == RING_FULL ? full_or_stuck(ring, state, queue, remote) : result;
 }
 
 #endif

@@ -9,6 +9,10 @@ namespace {
 // include/uapi/linux/if_ether.h and drivers/net/tun.c (MAX_MTU): what a tap takes.
 constexpr unsigned kTapMaxMtu = 65521;
 
+bool contains(std::span<const MacAddress> list, const MacAddress &address) {
+    return std::find(list.begin(), list.end(), address) != list.end();
+}
+
 } // namespace
 
 Result<std::unique_ptr<Port>> Port::open(const PortOptions &options) {
@@ -276,19 +280,24 @@ Result<void> Port::remove_address(kernel::Membership kind, const MacAddress &add
 
 Result<void> Port::add_unicast(const MacAddress &address) {
     std::lock_guard lock(mutex_);
-    return add_address(kernel::Membership::Unicast, address);
+    // ethdev adds every address again whenever the port starts, and memberships are counted.
+    if (contains(unicast_, address))
+        return {};
+    if (auto added = add_address(kernel::Membership::Unicast, address); !added)
+        return added.error();
+    unicast_.push_back(address);
+    return {};
 }
 
 Result<void> Port::remove_unicast(const MacAddress &address) {
     std::lock_guard lock(mutex_);
+    if (std::erase(unicast_, address) == 0)
+        return {};
     return remove_address(kernel::Membership::Unicast, address);
 }
 
 Result<void> Port::set_multicast(std::span<const MacAddress> addresses) {
     std::lock_guard lock(mutex_);
-    auto contains = [](std::span<const MacAddress> list, const MacAddress &address) {
-        return std::find(list.begin(), list.end(), address) != list.end();
-    };
     std::vector<MacAddress> added;
     for (const MacAddress &address : addresses) {
         if (contains(multicast_, address) || contains(added, address))

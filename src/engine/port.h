@@ -82,6 +82,7 @@ class Port {
     /// rte_flow isolated mode: nothing but rules takes packets. May be called in any state.
     void set_isolated(bool on);
     Result<void> set_mac(const MacAddress &mac);
+    /// Adding an address that is there, and removing one that is not, is no error.
     Result<void> add_unicast(const MacAddress &address);
     Result<void> remove_unicast(const MacAddress &address);
     /// Replaces the list of joined multicast addresses. On failure the former list stays.
@@ -110,6 +111,7 @@ class Port {
     std::optional<kernel::Attachment> tap_egress_;
     std::unique_ptr<Remote> remote_;
     std::vector<std::unique_ptr<kernel::Ring>> rings_;
+    std::vector<MacAddress> unicast_;
     std::vector<MacAddress> multicast_;
     bool started_ = false;
     bool promiscuous_ = false;

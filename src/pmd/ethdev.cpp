@@ -89,9 +89,9 @@ int rx_queue_setup(rte_eth_dev *dev, uint16_t index, uint16_t descriptors, unsig
     queue.id = index;
     queue.room = static_cast<uint16_t>(rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM);
     queue.segments = 0;
-    queue.ring_bytes = ring_bytes(descriptors);
     queue.pool = pool;
-    queue.offloads = conf->offloads;
+    // ethdev leaves out of a queue's own what the port's configuration has for all.
+    queue.offloads = conf->offloads | dev->data->dev_conf.rxmode.offloads;
     dev->data->rx_queues[index] = &queue;
     return 0;
 }

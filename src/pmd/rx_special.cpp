@@ -94,9 +94,9 @@ struct Tag {
         const bool offload = queue.offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
         if (record.flags & TAPFLOW_RECORD_VLAN) {
             present = true;
-            strip = offload;
             tci = record.vlan_tci;
             std::memcpy(bytes.data(), &record.vlan_proto, sizeof(record.vlan_proto));
+            strip = offload && bytes[0] == 0x81 && bytes[1] == 0x00; // of an S-tag the TPID would be lost
             bytes[2] = static_cast<uint8_t>(tci >> 8);
             bytes[3] = static_cast<uint8_t>(tci);
         } else if (offload && record.length >= kMacs + kTag && frame[12] == 0x81 && frame[13] == 0x00) {

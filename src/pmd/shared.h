@@ -34,7 +34,6 @@ struct alignas(RTE_CACHE_LINE_SIZE) RxQueue {
     uint16_t id = 0;
     uint16_t room = 0;     ///< bytes that fit into one mbuf of the pool
     uint16_t segments = 0; ///< of the super-frame at the ring's head, those that are delivered already
-    uint32_t ring_bytes = 0;
     rte_mempool *pool = nullptr;
     uint64_t offloads = 0; ///< RTE_ETH_RX_OFFLOAD_*
 

@@ -42,8 +42,8 @@ struct tapflow_port_counters {
 };
 
 struct tapflow_queue_counters {
-    __u64 ring_full;         /* packets that found the ring full while its consumer was moving */
-    __u64 ring_stuck;        /* ... that found it full with a consumer at rest: a remote's go to the kernel */
+    __u64 ring_full;         /* packets dropped because the ring was full */
+    __u64 ring_stuck;        /* a remote's that went to the kernel: the ring was full and its consumer at rest */
     __u64 consumer_position; /* of the ring when it was last found full */
     __u64 full_since_ns;     /* when that position was first seen with a full ring */
 };
