@@ -48,7 +48,7 @@ static __always_inline void parse(struct __sk_buff *skb, struct tapflow_packet *
         return;
     /* The headers go on in the page fragments, or the frame really ends here. */
     __u32 linear = (__u32)((long)skb->data_end - (long)skb->data);
-    __u32 wanted = skb->len < TAPFLOW_PARSE_WINDOW + 4 ? skb->len : TAPFLOW_PARSE_WINDOW + 4;
+    __u32 wanted = skb->len < TAPFLOW_PARSE_BYTES ? skb->len : TAPFLOW_PARSE_BYTES;
     if (linear < wanted && bpf_skb_pull_data(skb, wanted) == 0)
         tapflow_parse((void *)(long)skb->data, (void *)(long)skb->data_end, tpid, packet);
 }

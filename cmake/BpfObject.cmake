@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# tapflow_bpf_object(<name> [CPU v2|v3] [SUFFIX <suffix>])
+# tapflow_bpf_object(<name> [SOURCE <file>] [CPU v2|v3] [SUFFIX <suffix>])
 #
-# Compiles bpf/<name>.bpf.c for the given BPF instruction set (default v3) into <name><suffix>.bpf.o and its libbpf
+# Compiles bpf/<name>.bpf.c, or the file given (an absolute path), for the given BPF instruction set (default v3) into <name><suffix>.bpf.o and its libbpf
 # skeleton <name><suffix>.skel.h. Makes the target bpf_<name><suffix>, which has the skeleton's directory as include
 # directory; rebuilds when a header that the program includes has changed.
 find_program(TAPFLOW_BPF_CLANG NAMES clang-19 clang-18 clang-17 clang-16 REQUIRED)
@@ -13,11 +13,14 @@ set(TAPFLOW_BPF_FLAGS
     -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE})
 
 function(tapflow_bpf_object name)
-  cmake_parse_arguments(ARG "" "CPU;SUFFIX" "" ${ARGN})
+  cmake_parse_arguments(ARG "" "SOURCE;CPU;SUFFIX" "" ${ARGN})
   if(NOT ARG_CPU)
     set(ARG_CPU v3)
   endif()
   set(source ${CMAKE_SOURCE_DIR}/bpf/${name}.bpf.c)
+  if(ARG_SOURCE)
+    set(source ${ARG_SOURCE})
+  endif()
   set(directory ${CMAKE_BINARY_DIR}/bpf)
   set(stem ${directory}/${name}${ARG_SUFFIX})
   file(MAKE_DIRECTORY ${directory})

@@ -51,6 +51,9 @@ Result<void> BpfClassifier::set_rings(std::span<const std::unique_ptr<kernel::Ri
     if (auto put = kernel::put_inner_maps(programs_->rings(), fds, "install rings"); !put)
         return put.error();
     rings_ = std::max(rings_, fds.size());
+    // What was seen of the former rings says nothing of these.
+    for (size_t i = 0; i < fds.size(); i++)
+        std::atomic_ref<__u64>(state().queues[i].full_since_ns).store(0, std::memory_order_relaxed);
     return {};
 }
 

@@ -30,7 +30,11 @@ Result<std::unique_ptr<Port>> Port::open(const PortOptions &options) {
             return Error{EINVAL, "use " + options.remote + " as remote", "it is the tap itself"};
         remote = *std::move(found);
     }
-    const bool existed = static_cast<bool>(kernel::get_link(**netlink, options.iface));
+    // The kernel would let us in beside whoever has a multi-queue tap open, and take their packets.
+    const auto former = kernel::get_link(**netlink, options.iface);
+    const bool existed = static_cast<bool>(former);
+    if (existed && former->tun_queues > 0)
+        return Error{EBUSY, "open tap " + options.iface, "another port or process has it open"};
     auto tun = kernel::Tun::open(options.iface);
     if (!tun)
         return tun.error();
@@ -255,7 +259,7 @@ Result<void> Port::set_mac(const MacAddress &mac) {
         (void)set_membership(kernel::Membership::Unicast, mac, false);
         return set.error();
     }
-    // Fails for the address that is the remote's own, which never was a membership.
+    // Without effect for the remote's own address, which never was a membership.
     (void)set_membership(kernel::Membership::Unicast, mac_, false);
     classifier_->set_mac(mac);
     mac_ = mac;

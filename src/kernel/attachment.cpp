@@ -4,6 +4,36 @@
 #include <utility>
 
 namespace tapflow::kernel {
+namespace {
+
+/// Adds the filter, or takes over what a killed process of ours has left at its place. Somebody else's stays.
+Result<void> add_or_take_over(Netlink &netlink, const LinkInfo &link, const BpfFilter &filter, int program_fd) {
+    auto filters = list_filters(netlink, link, filter.hook);
+    if (!filters)
+        return filters.error();
+    for (const BpfFilter &other : *filters) {
+        if (other.preference != filter.preference)
+            continue;
+        if (other.name == filter.name)
+            return replace_filter(netlink, filter, program_fd);
+        return Error{EEXIST, "attach " + filter.name + " to " + link.name,
+                     "preference " + std::to_string(filter.preference) +
+                         " has a filter of somebody else: " + other.name};
+    }
+    return add_filter(netlink, filter, program_fd);
+}
+
+/// True if nobody has put a filter into the clsact qdisc since.
+bool is_unused(Netlink &netlink, const LinkInfo &link) {
+    for (const Hook hook : {Hook::Ingress, Hook::Egress}) {
+        auto filters = list_filters(netlink, link, hook);
+        if (!filters || !filters->empty())
+            return false;
+    }
+    return true;
+}
+
+} // namespace
 
 Result<Attachment> Attachment::filter(Netlink &netlink, const LinkInfo &link, Hook hook, int program_fd,
                                       const std::string &name) {
@@ -14,8 +44,7 @@ Result<Attachment> Attachment::filter(Netlink &netlink, const LinkInfo &link, Ho
     attachment.filter_ = {link.index, hook, kFilterPreference, 1, name};
     attachment.link_ = link;
     attachment.added_clsact_ = *added;
-    // Replacing takes over what a killed process of ours has left at this place.
-    if (auto put = replace_filter(netlink, attachment.filter_, program_fd); !put) {
+    if (auto put = add_or_take_over(netlink, link, attachment.filter_, program_fd); !put) {
         if (*added)
             (void)remove_clsact(netlink, link);
         return put.error();
@@ -46,7 +75,7 @@ Attachment::~Attachment() {
         return;
     // Nobody is left to tell of a failure: the interface may be gone, and with it what was attached.
     (void)remove_filter(*netlink_, filter_);
-    if (added_clsact_)
+    if (added_clsact_ && is_unused(*netlink_, link_))
         (void)remove_clsact(*netlink_, link_);
 }
 

@@ -15,10 +15,11 @@ namespace tapflow::kernel {
 constexpr uint16_t kFilterPreference = 200;
 
 /// A program attached over TCX or as a cls_bpf filter. The destructor detaches it and removes the clsact qdisc if
-/// attaching has added it; what the interface's owner has there stays.
+/// attaching has added it and nobody else uses it; what the interface's owner has there stays.
 class Attachment {
   public:
-    /// As cls_bpf filter in direct-action mode. `netlink` must outlive the attachment.
+    /// As cls_bpf filter in direct-action mode. `netlink` must outlive the attachment. Takes over a filter of that
+    /// name. Errors: EEXIST when somebody else has a filter at our preference.
     static Result<Attachment> filter(Netlink &netlink, const LinkInfo &link, Hook hook, int program_fd,
                                      const std::string &name);
     /// Over TCX, which ends with the process; as cls_bpf filter on kernels before 6.6.

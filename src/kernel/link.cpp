@@ -13,6 +13,21 @@
 namespace tapflow::kernel {
 namespace {
 
+nlattr *find_in(const nlattr *nest, int type) {
+    return nla_find(static_cast<const nlattr *>(nla_data(nest)), nla_len(nest), type);
+}
+
+void parse_kind(const nlattr *information, LinkInfo &link) {
+    if (const nlattr *kind = find_in(information, IFLA_INFO_KIND))
+        link.kind = nla_get_string(kind);
+    const nlattr *data = link.kind == "tun" ? find_in(information, IFLA_INFO_DATA) : nullptr;
+    if (!data)
+        return;
+    for (const int type : {IFLA_TUN_NUM_QUEUES, IFLA_TUN_NUM_DISABLED_QUEUES})
+        if (const nlattr *queues = find_in(data, type))
+            link.tun_queues += nla_get_u32(queues);
+}
+
 std::optional<LinkInfo> parse_link(const nlmsghdr *header) {
     if (header->nlmsg_type != RTM_NEWLINK)
         return std::nullopt;
@@ -44,8 +59,7 @@ std::optional<LinkInfo> parse_link(const nlmsghdr *header) {
             link.carrier = nla_get_u8(attribute) != 0;
             break;
         case IFLA_LINKINFO:
-            if (nlattr *kind = nla_find(static_cast<nlattr *>(nla_data(attribute)), nla_len(attribute), IFLA_INFO_KIND))
-                link.kind = nla_get_string(kind);
+            parse_kind(attribute, link);
             break;
         default:
             break;

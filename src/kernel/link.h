@@ -21,7 +21,8 @@ struct LinkInfo {
     bool up = false;      ///< administratively up (IFF_UP)
     bool carrier = false;
     bool loopback = false;
-    std::string kind; ///< IFLA_INFO_KIND: "tun", "veth", ...; empty for a physical device
+    std::string kind;        ///< IFLA_INFO_KIND: "tun", "veth", ...; empty for a physical device
+    unsigned tun_queues = 0; ///< of a multi-queue tap: those that somebody has open
 
     bool operator==(const LinkInfo &) const = default;
 };

@@ -59,10 +59,6 @@ class RingView {
     /// Throws away what is in the ring. Only while no program writes into it.
     void discard() const { release(producer_->load(std::memory_order_acquire)); }
 
-    [[nodiscard]] uint64_t unread_bytes() const {
-        return producer_->load(std::memory_order_acquire) - consumer_->load(std::memory_order_relaxed);
-    }
-
   private:
     std::atomic<uint64_t> *consumer_ = nullptr;
     const std::atomic<uint64_t> *producer_ = nullptr;

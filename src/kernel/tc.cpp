@@ -45,6 +45,20 @@ std::string describe(const BpfFilter &filter) {
            std::to_string(filter.preference);
 }
 
+BpfFilter parse_filter(const nlmsghdr *header, Hook hook) {
+    const auto *tc = static_cast<const tcmsg *>(nlmsg_data(header));
+    BpfFilter filter{tc->tcm_ifindex, hook, static_cast<uint16_t>(TC_H_MAJ(tc->tcm_info) >> 16), tc->tcm_handle, {}};
+    auto *message = const_cast<nlmsghdr *>(header);
+    if (const nlattr *kind = nlmsg_find_attr(message, sizeof(tcmsg), TCA_KIND))
+        filter.name = nla_get_string(kind);
+    const nlattr *options = nlmsg_find_attr(message, sizeof(tcmsg), TCA_OPTIONS);
+    if (!options || filter.name != "bpf")
+        return filter;
+    if (const nlattr *name = nla_find(static_cast<const nlattr *>(nla_data(options)), nla_len(options), TCA_BPF_NAME))
+        filter.name = nla_get_string(name);
+    return filter;
+}
+
 Result<void> put_filter(Netlink &netlink, const BpfFilter &filter, int program_fd, int flags, const char *verb) {
     NlMsg message = tc_request(RTM_NEWTFILTER, flags, place(filter), "bpf");
     if (message) {
@@ -74,6 +88,24 @@ Result<bool> ensure_clsact(Netlink &netlink, const LinkInfo &link) {
 Result<void> remove_clsact(Netlink &netlink, const LinkInfo &link) {
     return netlink.request(tc_request(RTM_DELQDISC, 0, clsact(link.index), "clsact"),
                            "remove clsact qdisc from " + link.name);
+}
+
+Result<std::vector<BpfFilter>> list_filters(Netlink &netlink, const LinkInfo &link, Hook hook) {
+    tcmsg tc = place({link.index, hook, 0, 0, {}});
+    tc.tcm_info = 0; // of every preference and protocol
+    NlMsg message = make_request(RTM_GETTFILTER, NLM_F_DUMP);
+    if (message && nlmsg_append(message.get(), &tc, sizeof(tc), NLMSG_ALIGNTO) < 0)
+        message.reset();
+    std::vector<BpfFilter> filters;
+    auto answer = netlink.request(message, "list filters of " + link.name, [&](const nlmsghdr *header) {
+        if (header->nlmsg_type == RTM_NEWTFILTER)
+            filters.push_back(parse_filter(header, hook));
+    });
+    if (!answer)
+        return answer.error();
+    // The kernel shows each preference once more as a whole, without a handle.
+    std::erase_if(filters, [](const BpfFilter &filter) { return filter.handle == 0; });
+    return filters;
 }
 
 Result<void> add_filter(Netlink &netlink, const BpfFilter &filter, int program_fd) {

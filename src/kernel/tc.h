@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace tapflow::kernel {
 
@@ -28,9 +29,13 @@ struct BpfFilter {
 Result<bool> ensure_clsact(Netlink &netlink, const LinkInfo &link);
 Result<void> remove_clsact(Netlink &netlink, const LinkInfo &link);
 
+/// The filters at a hook of an interface's clsact qdisc, of any kind; `name` is that of a bpf filter's program, else
+/// the kind. Empty where there is no such qdisc.
+Result<std::vector<BpfFilter>> list_filters(Netlink &netlink, const LinkInfo &link, Hook hook);
+
 /// Adds the filter for the program behind `program_fd` (SCHED_CLS). Errors: EEXIST when the place is taken.
 Result<void> add_filter(Netlink &netlink, const BpfFilter &filter, int program_fd);
-/// Puts another program into an existing filter of that place, or adds the filter, in one step.
+/// Puts the program into the filter of that place, whoever's it is, or adds the filter, in one step.
 Result<void> replace_filter(Netlink &netlink, const BpfFilter &filter, int program_fd);
 Result<void> remove_filter(Netlink &netlink, const BpfFilter &filter);
 

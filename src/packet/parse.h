@@ -16,6 +16,8 @@
 
 /* Headers are looked for in the first so many bytes of a frame; an IPv6 chain that is longer ends as "other". */
 #define TAPFLOW_PARSE_WINDOW 512
+/* So many bytes are all that the parser ever reads: the beginning of a header that starts at the window's end. */
+#define TAPFLOW_PARSE_BYTES (TAPFLOW_PARSE_WINDOW + 8)
 /* Extension headers followed behind an IPv6 header. */
 #define TAPFLOW_PARSE_EXTENSIONS_MAX 8
 

@@ -73,14 +73,19 @@ std::optional<SuperFrame> SuperFrame::parse(const tapflow_record &record, const 
     super.l4_offset_ = record.l4_offset;
     super.segment_size_ = record.gso_size;
     super.tcp_ = record.gso_type == TAPFLOW_GSO_TCP;
-    if (record.inner_l3_offset != 0) {
-        const bool udp = record.packet_class == TAPFLOW_CLASS_IPV4_UDP || record.packet_class == TAPFLOW_CLASS_IPV6_UDP;
+    const bool tcp = record.packet_class == TAPFLOW_CLASS_IPV4_TCP || record.packet_class == TAPFLOW_CLASS_IPV6_TCP;
+    const bool udp = record.packet_class == TAPFLOW_CLASS_IPV4_UDP || record.packet_class == TAPFLOW_CLASS_IPV6_UDP;
+    if (record.inner_l3_offset == 0) {
+        if (super.tcp_ ? !tcp : !udp)
+            return std::nullopt;
+    } else {
         super.outer_ = Outer{record.l3_offset, record.l4_offset, record.packet_class >= TAPFLOW_CLASS_IPV6_OTHER, udp,
                              (record.flags & TAPFLOW_RECORD_TUNNEL_CSUM) != 0};
         super.l3_offset_ = record.inner_l3_offset;
         super.l4_offset_ = record.flags & TAPFLOW_RECORD_CSUM_PARTIAL ? record.csum_start : uint16_t{0};
         const size_t outer_end = record.l4_offset + (udp ? kUdpHeader : 0);
-        if (record.l4_offset <= record.l3_offset || record.inner_l3_offset < outer_end)
+        const size_t outer_fixed = super.outer_->ipv6 ? kIpv6Header : kIpv4Header;
+        if (record.l4_offset < record.l3_offset + outer_fixed || record.inner_l3_offset < outer_end)
             return std::nullopt;
     }
     const size_t l4_fixed = super.tcp_ ? kTcpHeader : kUdpHeader;

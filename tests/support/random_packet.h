@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Frames of every kind that the parser knows, and of many that it must not trip over.
+#pragma once
+
+#include "packet/build.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+namespace tapflow::test {
+
+/// A stream of random frames: well-formed ones of all classes, then some of them with bytes changed or an end cut off,
+/// and plain garbage.
+class RandomPackets {
+  public:
+    explicit RandomPackets(std::mt19937_64 random) : random_(random) {}
+
+    /// The next frame, of `shortest` to `longest` bytes.
+    packet::Bytes next(size_t shortest, size_t longest) {
+        packet::Bytes frame = chance(4) ? garbage(below(longest + 1)) : well_formed(longest);
+        if (chance(25))
+            for (size_t changes = 1 + below(4); changes > 0 && !frame.empty(); changes--)
+                frame[below(std::min<size_t>(frame.size(), 80))] = any<uint8_t>();
+        if (chance(20))
+            frame.resize(below(frame.size() + 1));
+        frame.resize(std::clamp(frame.size(), shortest, longest));
+        return frame;
+    }
+
+    size_t below(size_t limit) { return random_() % limit; }
+    bool chance(unsigned percent) { return below(100) < percent; }
+    std::mt19937_64 &random() { return random_; }
+
+  private:
+    template <typename T> T any() { return static_cast<T>(random_()); }
+
+    template <typename Array> void fill(Array &bytes) {
+        for (auto &byte : bytes)
+            byte = any<uint8_t>();
+    }
+
+    packet::Bytes garbage(size_t size) {
+        packet::Bytes bytes(size);
+        fill(bytes);
+        return bytes;
+    }
+
+    packet::Bytes well_formed(size_t longest) {
+        packet::Packet packet;
+        packet::Mac source;
+        packet::Mac destination;
+        fill(source.bytes);
+        fill(destination.bytes);
+        packet.ether(destination, source);
+        add_tags(packet);
+        const size_t kind = below(100);
+        if (kind < 6)
+            return packet.arp({}).bytes();
+        if (kind < 10)
+            return packet.next_type(any<uint16_t>()).raw(garbage(below(longest))).bytes();
+        if (kind < 50)
+            add_ipv4(packet);
+        else
+            add_ipv6(packet);
+        return packet.raw(garbage(payload_size(longest))).bytes();
+    }
+
+    size_t payload_size(size_t longest) { return chance(30) ? below(longest) : below(std::min<size_t>(longest, 100)); }
+
+    void add_tags(packet::Packet &packet) {
+        size_t tags = chance(60) ? 0 : 1 + below(3);
+        while (tags-- > 0)
+            packet.vlan({.vid = any<uint16_t>(), .pcp = any<uint8_t>(), .tpid = tpid()});
+    }
+
+    uint16_t tpid() { return chance(50) ? 0x8100 : chance(90) ? 0x88a8 : 0x9100; }
+
+    void add_ipv4(packet::Packet &packet) {
+        packet::Ipv4 header;
+        fill(header.src.bytes);
+        fill(header.dst.bytes);
+        header.dont_fragment = chance(30);
+        header.more_fragments = chance(10);
+        header.fragment_offset = chance(10) ? any<uint16_t>() : uint16_t{0};
+        if (chance(20))
+            header.options = garbage(below(41));
+        packet.ipv4(header);
+        add_transport(packet);
+    }
+
+    void add_ipv6(packet::Packet &packet) {
+        packet::Ipv6 header;
+        fill(header.src.bytes);
+        fill(header.dst.bytes);
+        packet.ipv6(header);
+        size_t extensions = chance(50) ? 0 : 1 + below(10);
+        while (extensions-- > 0)
+            add_extension(packet);
+        add_transport(packet);
+    }
+
+    void add_extension(packet::Packet &packet) {
+        const packet::Bytes options = garbage(chance(80) ? 6 : below(chance(80) ? 60 : 600));
+        switch (below(chance(70) ? 3 : 5)) {
+        case 0:
+            packet.hop_by_hop(options);
+            break;
+        case 1:
+            packet.destination_options(options);
+            break;
+        case 2:
+            packet.routing({.type = any<uint8_t>(), .segments_left = any<uint8_t>(), .data = options});
+            break;
+        case 3:
+            packet.fragment({.offset = any<uint16_t>(), .more = chance(50), .id = any<uint32_t>()});
+            break;
+        default:
+            packet.authentication(any<uint32_t>(), any<uint32_t>(), garbage(12));
+            break;
+        }
+    }
+
+    void add_transport(packet::Packet &packet) {
+        switch (below(7)) {
+        case 0:
+        case 1:
+            packet.tcp({.src_port = any<uint16_t>(), .dst_port = any<uint16_t>(), .seq = any<uint32_t>()});
+            break;
+        case 2:
+        case 3:
+            packet.udp(any<uint16_t>(), any<uint16_t>());
+            break;
+        case 4:
+            packet.sctp(any<uint16_t>(), any<uint16_t>());
+            break;
+        case 5:
+            packet.icmp();
+            break;
+        default:
+            packet.next_type(any<uint8_t>());
+            break;
+        }
+    }
+
+    std::mt19937_64 random_;
+};
+
+} // namespace tapflow::test
