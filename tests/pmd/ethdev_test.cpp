@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Calls of the ethdev API that testpmd would not pass on. EAL runs in the test's own process: one for each.
+#include "packet/build.h"
+#include "pmd/plugin.h"
+#include "support/netns.h"
+#include "support/packet_socket.h"
+
+#include <gtest/gtest.h>
+#include <rte_eal.h>
+#include <rte_ethdev.h>
+#include <rte_flow.h>
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+namespace tapflow::test {
+namespace {
+
+/// One port in this process, configured with four queues and started. EAL stays until the process ends, so only one
+/// test can run in each: gtest_discover_tests sees to that.
+class Ethdev : public testing::Test {
+  protected:
+    void SetUp() override {
+        std::string directory = (std::filesystem::temp_directory_path() / "tapflow-XXXXXX").string();
+        ASSERT_NE(mkdtemp(directory.data()), nullptr);
+        runtime_directory_ = directory;
+        ASSERT_EQ(setenv("RUNTIME_DIRECTORY", directory.c_str(), 1), 0);
+        std::vector<std::string> arguments{"test",
+                                           "--no-huge",
+                                           "-m",
+                                           "64",
+                                           "--no-pci",
+                                           "--no-telemetry",
+                                           "--no-shconf",
+                                           "--log-level=8",
+                                           "-d",
+                                           plugin_path(),
+                                           "--vdev=net_tap0,iface=tap0"};
+        std::vector<char *> argv;
+        argv.reserve(arguments.size());
+        for (std::string &argument : arguments)
+            argv.push_back(argument.data());
+        ASSERT_GE(rte_eal_init(static_cast<int>(argv.size()), argv.data()), 0);
+        ASSERT_EQ(rte_eth_dev_get_port_by_name("net_tap0", &port_), 0);
+        pool_ = rte_pktmbuf_pool_create("pool", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+        ASSERT_NE(pool_, nullptr);
+    }
+
+    void TearDown() override {
+        if (pool_ != nullptr) {
+            EXPECT_EQ(rte_eth_dev_stop(port_), 0);
+            EXPECT_EQ(rte_eth_dev_close(port_), 0);
+            EXPECT_FALSE(ns_.find_link("tap0"));
+        }
+        rte_eal_cleanup();
+        std::filesystem::remove_all(runtime_directory_);
+    }
+
+    void configure_and_start(uint16_t queues) { configure_and_start(queues, queues); }
+
+    void configure_and_start(uint16_t rx_queues, uint16_t tx_queues, uint64_t tx_offloads = 0) {
+        rte_eth_conf conf{};
+        conf.txmode.offloads = tx_offloads;
+        conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+        conf.rx_adv_conf.rss_conf.rss_hf = RTE_ETH_RSS_IPV4;
+        ASSERT_EQ(rte_eth_dev_configure(port_, rx_queues, tx_queues, &conf), 0);
+        for (uint16_t i = 0; i < rx_queues; ++i)
+            ASSERT_EQ(rte_eth_rx_queue_setup(port_, i, 512, SOCKET_ID_ANY, nullptr, pool_), 0);
+        for (uint16_t i = 0; i < tx_queues; ++i)
+            ASSERT_EQ(rte_eth_tx_queue_setup(port_, i, 512, SOCKET_ID_ANY, nullptr), 0);
+        ASSERT_EQ(rte_eth_dev_start(port_), 0);
+    }
+
+    /// An mbuf, or a chain, with the frame in it.
+    rte_mbuf *make_mbuf(const packet::Bytes &frame) {
+        rte_mbuf *head = rte_pktmbuf_alloc(pool_);
+        for (size_t at = 0; head != nullptr && at < frame.size();) {
+            rte_mbuf *segment = at == 0 ? head : rte_pktmbuf_alloc(pool_);
+            const auto length =
+                static_cast<uint16_t>(std::min<size_t>(rte_pktmbuf_tailroom(segment), frame.size() - at));
+            std::copy_n(frame.begin() + static_cast<ptrdiff_t>(at), length, rte_pktmbuf_append(segment, length));
+            if (segment != head) {
+                EXPECT_EQ(rte_pktmbuf_chain(head, segment), 0);
+            }
+            at += length;
+        }
+        return head;
+    }
+
+    [[nodiscard]] uint16_t port() const { return port_; }
+    [[nodiscard]] const NetNs &ns() const { return ns_; }
+
+  private:
+    NetNs ns_;
+    NetNsGuard inside_ = ns_.enter();
+    std::filesystem::path runtime_directory_;
+    rte_mempool *pool_ = nullptr;
+    uint16_t port_ = 0;
+};
+
+std::vector<uint8_t> current_key(uint16_t port) {
+    std::vector<uint8_t> key(64);
+    rte_eth_rss_conf conf{};
+    conf.rss_key = key.data();
+    conf.rss_key_len = static_cast<uint8_t>(key.size());
+    EXPECT_EQ(rte_eth_dev_rss_hash_conf_get(port, &conf), 0);
+    key.resize(conf.rss_key_len);
+    return key;
+}
+
+/// The lines that the plugin has written.
+std::vector<std::string> plugin_lines(const std::string &output) {
+    std::vector<std::string> lines;
+    for (size_t at = output.find("tapflow: "); at != std::string::npos; at = output.find("tapflow: ", at + 1))
+        lines.push_back(output.substr(at, output.find('\n', at) - at));
+    return lines;
+}
+
+TEST_F(Ethdev, RefusesKeysOfAnotherLength) {
+    configure_and_start(4);
+    const auto before = current_key(port());
+    EXPECT_EQ(before.size(), 40U);
+    std::vector<uint8_t> key(64, 0x11);
+    for (const int length : {0, 39, 41, 52}) {
+        SCOPED_TRACE(length);
+        rte_eth_rss_conf conf{};
+        conf.rss_key = key.data();
+        conf.rss_key_len = static_cast<uint8_t>(length);
+        conf.rss_hf = RTE_ETH_RSS_IPV6;
+        testing::internal::CaptureStderr();
+        EXPECT_EQ(rte_eth_dev_rss_hash_update(port(), &conf), -EINVAL);
+        const auto lines = plugin_lines(testing::internal::GetCapturedStderr());
+        ASSERT_EQ(lines.size(), 1U);
+        EXPECT_EQ(lines[0], "tapflow: net_tap0: the RSS key has " + std::to_string(length) + " bytes, needed are 40");
+        EXPECT_EQ(current_key(port()), before);
+    }
+    rte_eth_rss_conf now{};
+    ASSERT_EQ(rte_eth_dev_rss_hash_conf_get(port(), &now), 0);
+    EXPECT_EQ(now.rss_hf, RTE_ETH_RSS_IPV4);
+}
+
+TEST_F(Ethdev, RefusesRetasOfAnotherSize) {
+    configure_and_start(4);
+    std::array<rte_eth_rss_reta_entry64, 8> entries{};
+    for (const uint16_t size : std::array<uint16_t, 3>{64, 256, 512}) {
+        SCOPED_TRACE(size);
+        entries = {};
+        for (size_t group = 0; group < size / 64U; ++group) {
+            entries[group].mask = ~uint64_t{0};
+            std::fill(std::begin(entries[group].reta), std::end(entries[group].reta), uint16_t{3});
+        }
+        testing::internal::CaptureStderr();
+        EXPECT_EQ(rte_eth_dev_rss_reta_update(port(), entries.data(), size), -EINVAL);
+        EXPECT_EQ(rte_eth_dev_rss_reta_query(port(), entries.data(), size), -EINVAL);
+        const auto lines = plugin_lines(testing::internal::GetCapturedStderr());
+        ASSERT_EQ(lines.size(), 2U);
+        EXPECT_EQ(lines[0], "tapflow: net_tap0: the RETA has 128 slots, not " + std::to_string(size));
+    }
+    entries = {};
+    entries[0].mask = entries[1].mask = ~uint64_t{0};
+    ASSERT_EQ(rte_eth_dev_rss_reta_query(port(), entries.data(), 128), 0);
+    for (size_t slot = 0; slot < 128; ++slot)
+        EXPECT_EQ(entries[slot / 64].reta[slot % 64], slot % 4) << slot;
+}
+
+TEST_F(Ethdev, RefusesTypesItDoesNotHave) {
+    configure_and_start(2);
+    rte_eth_rss_conf conf{};
+    conf.rss_hf = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_ETH;
+    EXPECT_EQ(rte_eth_dev_rss_hash_update(port(), &conf), -EINVAL); // ethdev itself says so
+    ASSERT_EQ(rte_eth_dev_rss_hash_conf_get(port(), &conf), 0);
+    EXPECT_EQ(conf.rss_hf, RTE_ETH_RSS_IPV4);
+}
+
+TEST_F(Ethdev, OffersEveryNumberOfQueuesItNames) {
+    rte_eth_dev_info info{};
+    ASSERT_EQ(rte_eth_dev_info_get(port(), &info), 0);
+    EXPECT_EQ(info.if_index, static_cast<unsigned>(ns().link("tap0").index));
+    EXPECT_EQ(info.reta_size, 128);
+    EXPECT_EQ(info.hash_key_size, 40);
+    configure_and_start(info.max_rx_queues);
+    rte_eth_conf conf{};
+    ASSERT_EQ(rte_eth_dev_stop(port()), 0);
+    EXPECT_LT(rte_eth_dev_configure(port(), static_cast<uint16_t>(info.max_rx_queues + 1), 1, &conf), 0);
+}
+
+TEST_F(Ethdev, MayBeIsolatedBeforeItIsConfigured) {
+    rte_flow_error error{};
+    EXPECT_EQ(rte_flow_isolate(port(), 1, &error), 0);
+    EXPECT_EQ(rte_flow_isolate(port(), 0, &error), 0);
+    configure_and_start(1);
+}
+
+TEST_F(Ethdev, ReadsAsRemovedWhenItsTapIsDeleted) {
+    configure_and_start(2);
+    EXPECT_EQ(rte_eth_dev_is_removed(port()), 0);
+    ns().must_run({"ip", "link", "del", "tap0"});
+    EXPECT_EQ(rte_eth_dev_is_removed(port()), 1);
+    rte_eth_link link{};
+    ASSERT_EQ(rte_eth_link_get_nowait(port(), &link), 0);
+    EXPECT_EQ(link.link_status, RTE_ETH_LINK_DOWN);
+}
+
+TEST_F(Ethdev, ReceivesOnEveryQueueWithFewerTxQueues) {
+    configure_and_start(4, 2);
+    const packet::Mac mac = ns().link("tap0").mac;
+    PacketSocket sender(ns(), "tap0", {.receive = false});
+    constexpr unsigned kFlows = 64;
+    for (unsigned i = 0; i < kFlows; ++i) {
+        const std::string source = "10.0.0." + std::to_string(i);
+        ASSERT_TRUE(sender.send(packet::Packet().ether(mac).ipv4(source.c_str(), "10.0.1.1").udp(1, 2).bytes()));
+    }
+    std::array<unsigned, 4> received{};
+    for (uint16_t queue = 0; queue < 4; ++queue) {
+        std::array<rte_mbuf *, kFlows> packets{};
+        received[queue] = rte_eth_rx_burst(port(), queue, packets.data(), kFlows);
+        rte_pktmbuf_free_bulk(packets.data(), received[queue]);
+        EXPECT_GT(received[queue], 0U) << queue;
+    }
+    EXPECT_EQ(received[0] + received[1] + received[2] + received[3], kFlows);
+}
+
+/// A TCP segment with a tag that Tx is to insert and what it asks of segmentation; the checksum's place moves with the
+/// tag. AF_PACKET shows what the kernel was told.
+class TaggedTx : public Ethdev, public testing::WithParamInterface<size_t> {};
+
+TEST_P(TaggedTx, TellsTheKernelWhereTheChecksumIs) {
+    constexpr uint16_t kMss = 500;
+    const size_t payload = GetParam();
+    configure_and_start(1, 1,
+                        RTE_ETH_TX_OFFLOAD_VLAN_INSERT | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO |
+                            RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
+    PacketSocket kernel(ns(), "tap0", {.vnet_hdr = true});
+    const packet::Mac mac = ns().link("tap0").mac;
+    const auto frame = [&](packet::Packet packet) {
+        return packet.ipv6("fd00::1", "fd00::2").tcp(1, 2).partial_checksum().payload(payload);
+    };
+    rte_mbuf *packet = make_mbuf(frame(packet::Packet().ether(mac)).bytes());
+    ASSERT_NE(packet, nullptr);
+    packet->ol_flags |= RTE_MBUF_F_TX_VLAN | RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_TCP_SEG;
+    packet->vlan_tci = 4094;
+    packet->l2_len = 14;
+    packet->l3_len = 40;
+    packet->l4_len = 20;
+    packet->tso_segsz = kMss;
+    ASSERT_EQ(rte_eth_tx_burst(port(), 0, &packet, 1), 1);
+
+    const auto received = kernel.receive();
+    ASSERT_TRUE(received);
+    EXPECT_EQ(received->on_wire(), frame(packet::Packet().ether(mac).vlan(4094)).bytes());
+    EXPECT_TRUE(received->checksum_not_ready);
+    EXPECT_EQ(received->offload.checksum_offset, 16);
+    EXPECT_EQ(received->offload.gso_type, payload > kMss ? VnetHeader::kGsoTcpV6 : VnetHeader::kGsoNone);
+    if (payload > kMss) {
+        EXPECT_EQ(received->offload.gso_size, kMss);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Payload, TaggedTx, testing::Values(0, 500, 501, 1400, 8000));
+
+} // namespace
+} // namespace tapflow::test
