@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
-/* Who gets a packet by its destination address: the table in DESIGN 3.7, without rules. */
+/* Who gets a packet by its destination address: the table in doc/user-guide.md. */
 #ifndef TAPFLOW_BPF_ADDRESS_FILTER_H
 #define TAPFLOW_BPF_ADDRESS_FILTER_H
 

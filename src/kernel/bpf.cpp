@@ -7,10 +7,13 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdarg>
 #include <cstdio>
 #include <mutex>
 #include <numeric>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,15 +26,24 @@ constexpr uint32_t kTcxEgress = 47;
 constexpr uint32_t kBefore = 1U << 3; // BPF_F_BEFORE: at the head when it is relative to nothing
 
 thread_local std::string libbpf_warning;
+thread_local std::string verifier_complaint;
 
 int keep_warning(libbpf_print_level level, const char *format, va_list arguments) {
     if (level != LIBBPF_WARN)
         return 0;
-    std::array<char, 1024> line{};
-    int length = std::vsnprintf(line.data(), line.size(), format, arguments);
-    libbpf_warning = line.data();
-    while (!libbpf_warning.empty() && libbpf_warning.back() == '\n')
-        libbpf_warning.pop_back();
+    std::array<char, 256> start{};
+    va_list again;
+    va_copy(again, arguments);
+    const int length = std::vsnprintf(start.data(), start.size(), format, arguments);
+    std::string text(static_cast<size_t>(std::max(length, 0)) + 1, '\0');
+    std::vsnprintf(text.data(), text.size(), format, again);
+    va_end(again);
+    text.resize(text.find_last_not_of(std::string_view("\n\0", 2)) + 1);
+    // The verifier's complaint is the last line in front of its summary; what libbpf says after it adds nothing.
+    if (const size_t summary = text.rfind("\nprocessed "); summary != std::string::npos)
+        verifier_complaint =
+            text.substr(text.rfind('\n', summary - 1) + 1, summary - text.rfind('\n', summary - 1) - 1);
+    libbpf_warning = std::move(text);
     return length;
 }
 
@@ -40,7 +52,9 @@ int keep_warning(libbpf_print_level level, const char *format, va_list arguments
 std::string take_libbpf_warning() {
     static std::once_flag once;
     std::call_once(once, [] { libbpf_set_print(keep_warning); });
-    return std::exchange(libbpf_warning, {});
+    const std::string warning = std::exchange(libbpf_warning, {});
+    const std::string complaint = std::exchange(verifier_complaint, {});
+    return complaint.empty() ? warning : "verifier: " + complaint;
 }
 
 Result<Mapping> Mapping::create(int fd, size_t offset, size_t length, bool writable, const std::string &what) {

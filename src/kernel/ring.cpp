@@ -27,7 +27,7 @@ Result<Ring> Ring::create(size_t bytes) {
 
 Ring::Ring(Fd map, Mapping consumer, Mapping producer, size_t bytes)
     : map_(std::move(map)), consumer_(std::move(consumer)), producer_(std::move(producer)), bytes_(bytes),
-      view_(static_cast<std::atomic<uint64_t> *>(consumer_.data()),
+      view_(static_cast<RingConsumerPage *>(consumer_.data()),
             static_cast<const std::atomic<uint64_t> *>(producer_.data()),
             static_cast<const std::byte *>(producer_.data()) + page_size(), bytes - 1) {}
 

@@ -14,25 +14,30 @@
 
 namespace tapflow::kernel {
 
-/// Where a reader is in a ring: local to one burst, published by RingView::release().
+/// Where a reader is in a ring: local to one burst, kept by RingView::release().
 struct RingCursor {
     uint64_t position = 0; ///< of the next record, in bytes since the ring was made
     uint64_t producer = 0; ///< where the producers were when the burst began
 };
 
+/// The page of a ring that its reader may write. The kernel knows the first word alone (struct bpf_ringbuf).
+struct RingConsumerPage {
+    std::atomic<uint64_t> released;             ///< the producers may write over everything before it
+    alignas(64) std::atomic<uint64_t> position; ///< how far the reader is, in a cache line of its own
+};
+
 /// The mapped memory of a ring, for reading it in this process. Plain pointers, owned by a Ring.
 ///
-/// One reader at a time. The consumer position is kept in the ring's own page alone, so whoever reads next, another
-/// process too, goes on where the last one stopped.
+/// One reader at a time. How far it is stands in the ring's own page alone, so whoever reads next, another process
+/// too, goes on where the last one stopped.
 class RingView {
   public:
     RingView() = default;
-    RingView(std::atomic<uint64_t> *consumer, const std::atomic<uint64_t> *producer, const std::byte *data,
-             uint64_t mask)
+    RingView(RingConsumerPage *consumer, const std::atomic<uint64_t> *producer, const std::byte *data, uint64_t mask)
         : consumer_(consumer), producer_(producer), data_(data), mask_(mask) {}
 
     [[nodiscard]] RingCursor begin() const {
-        return {consumer_->load(std::memory_order_relaxed), producer_->load(std::memory_order_acquire)};
+        return {consumer_->position.load(std::memory_order_relaxed), producer_->load(std::memory_order_acquire)};
     }
 
     /// The record at the cursor, and in `next` the position behind it; null if none is complete. Discarded records
@@ -53,14 +58,27 @@ class RingView {
         return nullptr;
     }
 
-    /// Gives everything before `position` back to the producers.
-    void release(uint64_t position) const { consumer_->store(position, std::memory_order_release); }
+    /// Ends a burst: what lies before the cursor has been read.
+    ///
+    /// The producers get it back when it is an eighth of the ring, or when the reader is behind by half a ring: they
+    /// look at `released` for every packet, and each store there costs them a cache miss. A ring whose reader moves is
+    /// thus never full with a `released` at rest.
+    void release(const RingCursor &cursor) const {
+        consumer_->position.store(cursor.position, std::memory_order_relaxed);
+        const uint64_t read = cursor.position - consumer_->released.load(std::memory_order_relaxed);
+        if (read > mask_ / 8 || cursor.producer - cursor.position > mask_ / 2)
+            consumer_->released.store(cursor.position, std::memory_order_release);
+    }
 
     /// Throws away what is in the ring. Only while no program writes into it.
-    void discard() const { release(producer_->load(std::memory_order_acquire)); }
+    void discard() const {
+        const uint64_t end = producer_->load(std::memory_order_acquire);
+        consumer_->position.store(end, std::memory_order_relaxed);
+        consumer_->released.store(end, std::memory_order_release);
+    }
 
   private:
-    std::atomic<uint64_t> *consumer_ = nullptr;
+    RingConsumerPage *consumer_ = nullptr;
     const std::atomic<uint64_t> *producer_ = nullptr;
     const std::byte *data_ = nullptr;
     uint64_t mask_ = 0;

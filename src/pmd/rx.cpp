@@ -91,7 +91,7 @@ template <bool Checksum, bool Strip> uint16_t rx_burst(void *opaque, rte_mbuf **
         if (special.finished)
             cursor.position = next;
     }
-    ring.release(cursor.position);
+    ring.release(cursor);
     if (received > 0) {
         queue.packets.add(received);
         queue.bytes.add(bytes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Who gets a packet by its destination address: DESIGN 3.7's table, without rules, in both modes.
+// Who gets a packet by its destination address: the table in doc/user-guide.md, in both modes.
 #include "kernel/clock.h"
 #include "kernel/loaded_classifier.h"
 

@@ -71,7 +71,7 @@ std::vector<Delivered> drain(const kernel::RingView &ring, unsigned queue) {
         result.push_back({queue, *record, packet::Bytes(frame, frame + record->length)});
         cursor.position = next;
     }
-    ring.release(cursor.position);
+    ring.release(cursor);
     return result;
 }
 

@@ -76,7 +76,7 @@ TEST_F(RssUpdate, EveryPacketIsSeenByOneConfigurationAsAWhole) {
                     under_way += !new_one && (to_b ? is_a : is_b) ? 1 : 0;
                     cursor.position = next;
                 }
-                ring.release(cursor.position);
+                ring.release(cursor);
             }
         }
     }

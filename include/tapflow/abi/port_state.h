@@ -33,12 +33,18 @@ TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_config) == 64, "a cache line th
 
 /* Written by BPF with atomic adds, read by the process. Only events that end a packet's way are counted here. */
 struct tapflow_port_counters {
-    __u64 filtered; /* local mode: the address filter did not want the packet */
-    __u64 bypass;   /* reached a tap queue behind the classifier's back (FACTS: PACKET_QDISC_BYPASS, XDP_REDIRECT) */
-    __u64 oversize; /* longer than TAPFLOW_FRAME_MAX */
+    __u64 filtered;        /* local mode: the address filter did not want the packet */
+    __u64 bypass;          /* reached a tap queue past the classifier (PACKET_QDISC_BYPASS, XDP_REDIRECT) */
+    __u64 oversize;        /* longer than TAPFLOW_FRAME_MAX */
     __u64 unsupported_gso; /* a super-frame of a kind that cannot be segmented */
     __u64 no_lease;        /* went to the kernel because the lease had run out */
     __u64 reserved[3];
+};
+
+/* Written by BPF for itself. */
+struct tapflow_lease_check {
+    __u64 good_tick; /* the kernel's tick (jiffies) in which the lease was last found good */
+    __u64 reserved[7];
 };
 
 struct tapflow_queue_counters {
@@ -51,9 +57,10 @@ struct tapflow_queue_counters {
 struct tapflow_port_state {
     struct tapflow_port_config config;
     struct tapflow_port_counters counters;
+    struct tapflow_lease_check lease_check;
     struct tapflow_queue_counters queues[TAPFLOW_QUEUES_MAX];
 };
-TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_state) == 128 + 32 * TAPFLOW_QUEUES_MAX, "layout shared with BPF");
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_state) == 192 + 32 * TAPFLOW_QUEUES_MAX, "layout shared with BPF");
 
 /* Room for the unicast and multicast addresses that the application adds to the port's own. */
 #define TAPFLOW_ADDRESSES_MAX 256
