@@ -8,6 +8,7 @@
 
 #include <linux/bpf.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -22,8 +23,9 @@ struct RingCursor {
 
 /// The page of a ring that its reader may write. The kernel knows the first word alone (struct bpf_ringbuf).
 struct RingConsumerPage {
-    std::atomic<uint64_t> released;             ///< the producers may write over everything before it
-    alignas(64) std::atomic<uint64_t> position; ///< how far the reader is, in a cache line of its own
+    std::atomic<uint64_t> released;   ///< the producers may write over everything before it
+    std::array<uint64_t, 7> reserved; ///< keeps the next one out of the cache line that the producers look at
+    std::atomic<uint64_t> position;   ///< how far the reader is
 };
 
 /// The mapped memory of a ring, for reading it in this process. Plain pointers, owned by a Ring.

@@ -90,8 +90,7 @@ int rx_queue_setup(rte_eth_dev *dev, uint16_t index, uint16_t descriptors, unsig
     queue.room = static_cast<uint16_t>(rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM);
     queue.segments = 0;
     queue.pool = pool;
-    // ethdev leaves out of a queue's own what the port's configuration has for all.
-    queue.offloads = conf->offloads | dev->data->dev_conf.rxmode.offloads;
+    queue.own_offloads = conf->offloads;
     dev->data->rx_queues[index] = &queue;
     return 0;
 }
@@ -140,7 +139,9 @@ int is_removed(rte_eth_dev *dev) {
 // A configuration may have changed rings and fds without any queue being set up again, so they are looked up here.
 int start(rte_eth_dev *dev) {
     for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
-        const RxQueue &queue = shared(dev).rx[i];
+        RxQueue &queue = shared(dev).rx[i];
+        // ethdev leaves out of a queue's own what the port's configuration has for all.
+        queue.offloads = queue.own_offloads | dev->data->dev_conf.rxmode.offloads;
         process(dev).rx[i] = port(dev).ring(i);
         if (queue.room < dev->data->mtu + kFrameOverhead && !(queue.offloads & RTE_ETH_RX_OFFLOAD_SCATTER))
             TAPFLOW_LOG(WARNING,

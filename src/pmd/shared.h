@@ -35,7 +35,8 @@ struct alignas(RTE_CACHE_LINE_SIZE) RxQueue {
     uint16_t room = 0;     ///< bytes that fit into one mbuf of the pool
     uint16_t segments = 0; ///< of the super-frame at the ring's head, those that are delivered already
     rte_mempool *pool = nullptr;
-    uint64_t offloads = 0; ///< RTE_ETH_RX_OFFLOAD_*
+    uint64_t own_offloads = 0; ///< RTE_ETH_RX_OFFLOAD_* asked for at queue setup
+    uint64_t offloads = 0;     ///< these and the port's, as of its start
 
     Counter packets;
     Counter bytes;

@@ -155,6 +155,20 @@ Outcome send_gathered(const TxPath &path, const rte_mbuf &packet) {
                               : writev(path.fd, pieces.data(), count));
 }
 
+/// What a packet is on the wire: with segmentation, each segment has the headers again.
+struct Wire {
+    uint64_t packets;
+    uint64_t bytes;
+};
+
+Wire on_the_wire(const rte_mbuf &packet) {
+    const uint32_t headers = packet.l2_len + packet.l3_len + packet.l4_len;
+    if (!(packet.ol_flags & kSegmentation) || packet.pkt_len <= headers + packet.tso_segsz)
+        return {1, packet.pkt_len};
+    const uint32_t segments = (packet.pkt_len - headers + packet.tso_segsz - 1) / packet.tso_segsz;
+    return {segments, packet.pkt_len + uint64_t{segments - 1} * headers};
+}
+
 bool can_send_in_place(const rte_mbuf &packet) {
     return packet.nb_segs == 1 && !(packet.ol_flags & kHeaderChanges) && RTE_MBUF_DIRECT(&packet) &&
            rte_mbuf_refcnt_read(&packet) == 1 && packet.data_off >= sizeof(VnetHeader);
@@ -183,8 +197,9 @@ uint16_t tx_burst(void *opaque, rte_mbuf **packets, uint16_t count) {
             if (result == Outcome::Busy)
                 break;
             if (result == Outcome::Sent) {
-                sent++;
-                bytes += length;
+                const Wire wire = on_the_wire(*packet);
+                sent += wire.packets;
+                bytes += wire.bytes;
             } else {
                 (result == Outcome::LinkDown ? queue.link_down : queue.malformed).add(1);
             }

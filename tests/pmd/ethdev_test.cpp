@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <filesystem>
 
 namespace tapflow::test {
@@ -89,6 +90,16 @@ class Ethdev : public testing::Test {
         return head;
     }
 
+    /// The same of a TCP or UDP packet without a tag, with the lengths of its headers for offloads.
+    rte_mbuf *make_mbuf(const packet::Packet &packet) {
+        rte_mbuf *mbuf = make_mbuf(packet.bytes());
+        mbuf->l2_len = 14;
+        mbuf->l3_len = (packet.transport_offset() - 14) & 0x1ff; // the bits that the fields have
+        mbuf->l4_len = packet.transport_header_size() & 0xff;
+        return mbuf;
+    }
+
+    [[nodiscard]] unsigned free_mbufs() const { return rte_mempool_avail_count(pool_); }
     [[nodiscard]] uint16_t port() const { return port_; }
     [[nodiscard]] const NetNs &ns() const { return ns_; }
 
@@ -251,11 +262,85 @@ TEST_P(TaggedTx, TellsTheKernelWhereTheChecksumIs) {
     ASSERT_TRUE(received);
     EXPECT_EQ(received->on_wire(), frame(packet::Packet().ether(mac).vlan(4094)).bytes());
     EXPECT_TRUE(received->checksum_not_ready);
+    EXPECT_EQ(received->offload.checksum_start, 54); // the socket shows the tag beside the frame
     EXPECT_EQ(received->offload.checksum_offset, 16);
     EXPECT_EQ(received->offload.gso_type, payload > kMss ? VnetHeader::kGsoTcpV6 : VnetHeader::kGsoNone);
     if (payload > kMss) {
         EXPECT_EQ(received->offload.gso_size, kMss);
     }
+}
+
+TEST_F(Ethdev, UdpSegmentationIsTheKernels) {
+    configure_and_start(1);
+    PacketSocket kernel(ns(), "tap0", {.vnet_hdr = true});
+    const auto udp = [] { return packet::Packet().ether().ipv4("10.0.0.1", "10.0.0.2").udp(1, 2); };
+    rte_mbuf *sent = make_mbuf(udp().payload(1500));
+    sent->ol_flags = RTE_MBUF_F_TX_UDP_SEG | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
+    sent->tso_segsz = 700;
+    ASSERT_EQ(rte_eth_tx_burst(port(), 0, &sent, 1), 1);
+    const auto received = kernel.receive();
+    ASSERT_TRUE(received);
+    EXPECT_EQ(received->bytes, udp().partial_checksum().payload(1500).bytes());
+    EXPECT_EQ(received->offload.gso_type, VnetHeader::kGsoUdpL4);
+    EXPECT_EQ(received->offload.gso_size, 700);
+    rte_eth_stats stats{};
+    ASSERT_EQ(rte_eth_stats_get(port(), &stats), 0);
+    EXPECT_EQ(stats.opackets, 3U); // as on the wire: 700, 700 and 100 bytes behind headers of 42
+    EXPECT_EQ(stats.obytes, 3U * 42 + 1500);
+}
+
+/// Lengths that contradict the packet, and an offload that was not offered: dropped, counted, not sent as they are.
+TEST_F(Ethdev, MalformedOffloadRequestsAreDroppedAndCounted) {
+    configure_and_start(1);
+    PacketSocket kernel(ns(), "tap0");
+    const packet::Packet packet = packet::Packet().ether().ipv4("10.0.0.1", "10.0.0.2").tcp(1, 2).payload(50);
+    const unsigned before = free_mbufs();
+    std::array<rte_mbuf *, 5> sent{};
+    for (rte_mbuf *&one : sent) {
+        one = make_mbuf(packet);
+        one->ol_flags = RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_IPV4;
+    }
+    sent[0]->l2_len = 0;
+    sent[1]->l3_len = 400;
+    sent[2]->ol_flags = RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_IPV4; // into segments of 0 bytes
+    sent[3]->ol_flags = RTE_MBUF_F_TX_SCTP_CKSUM | RTE_MBUF_F_TX_IPV4;
+    sent[4]->ol_flags = 0;
+    ASSERT_EQ(rte_eth_tx_burst(port(), 0, sent.data(), sent.size()), sent.size());
+    EXPECT_EQ(free_mbufs(), before);
+    const auto received = kernel.receive();
+    ASSERT_TRUE(received);
+    EXPECT_EQ(received->bytes, packet.bytes());
+    rte_eth_stats stats{};
+    ASSERT_EQ(rte_eth_stats_get(port(), &stats), 0);
+    EXPECT_EQ(stats.oerrors, 4U);
+    EXPECT_EQ(stats.opackets, 1U);
+    EXPECT_EQ(stats.obytes, packet.bytes().size());
+}
+
+/// Whoever holds a packet too finds it unchanged: no vnet header in its headroom, no checksum or tag in its data.
+TEST_F(Ethdev, SharedPacketsAreNotWrittenTo) {
+    configure_and_start(1);
+    PacketSocket kernel(ns(), "tap0");
+    const packet::Packet packet = packet::Packet().ether().ipv4("10.0.0.1", "10.0.0.2").udp(1, 2).payload(50);
+    rte_mbuf *sent = make_mbuf(packet);
+    std::memset(sent->buf_addr, 0x5a, sent->data_off);
+    rte_mbuf_refcnt_update(sent, 2);
+    sent->ol_flags = RTE_MBUF_F_TX_UDP_CKSUM | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_VLAN;
+    sent->vlan_tci = 7;
+    ASSERT_EQ(rte_eth_tx_burst(port(), 0, &sent, 1), 1);
+    sent->ol_flags = 0;
+    ASSERT_EQ(rte_eth_tx_burst(port(), 0, &sent, 1), 1);
+    const auto tagged = kernel.receive();
+    ASSERT_TRUE(tagged);
+    EXPECT_EQ(tagged->vlan_tci, std::optional<uint16_t>(7));
+    const auto plain = kernel.receive();
+    ASSERT_TRUE(plain);
+    EXPECT_EQ(plain->bytes, packet.bytes());
+    const auto *room = static_cast<const uint8_t *>(sent->buf_addr);
+    EXPECT_TRUE(std::all_of(room, room + sent->data_off, [](uint8_t byte) { return byte == 0x5a; }));
+    const auto *data = rte_pktmbuf_mtod(sent, const uint8_t *);
+    EXPECT_EQ(packet::Bytes(data, data + sent->data_len), packet.bytes());
+    rte_pktmbuf_free(sent);
 }
 
 INSTANTIATE_TEST_SUITE_P(Payload, TaggedTx, testing::Values(0, 500, 501, 1400, 8000));

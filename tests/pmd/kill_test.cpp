@@ -207,8 +207,11 @@ TEST_F(RemotePort, AccountsForEachPacketOfABurst) {
     constexpr unsigned kFrames = 1000;
     const Burst burst = send_unpolled_burst(*testpmd, peer, own, kFrames);
     EXPECT_EQ(burst.received + burst.missed + burst.stuck, kFrames);
-    // 128 KiB of ring, and each frame takes the class of 1024 bytes with its record and the ring's header.
-    EXPECT_EQ(burst.received, (128U << 10U) / (1024 + 32 + 8));
+    // 128 KiB of ring, and each frame takes the class of 1024 bytes with its record and the ring's header. Of what was
+    // read before, up to an eighth may not have been given back.
+    constexpr unsigned kFit = (128U << 10U) / (1024 + 32 + 8);
+    EXPECT_LE(burst.received, kFit);
+    EXPECT_GE(burst.received, kFit * 7 / 8);
     const packet::Mac last = "02:00:00:00:03:03";
     ASSERT_TRUE(peer.send(probe(kBroadcast, last)));
     EXPECT_EQ(sources_until(kernel_side, last).size(), burst.stuck);

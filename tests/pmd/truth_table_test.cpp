@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Who gets a packet by its destination address: every cell of the table in DESIGN 3.7 that needs no rule.
+// Who gets a packet by its destination address: every cell of the table in doc/user-guide.md.
 #include "pmd/remote_rig.h"
 
 #include <gtest/gtest.h>

@@ -40,6 +40,7 @@ TEST(Tx, FramesOfEveryLengthAndSegmentationArriveAsTheyAre) {
         ASSERT_EQ(received.size(), 1U);
         EXPECT_EQ(received[0], frame) << frame.size();
     }
+    forwarder.testpmd.command("stop"); // a burst is counted when it is over: a little later than its frames are there
     const auto stats = forwarder.testpmd.port_stats(1);
     EXPECT_EQ(stats.tx_packets, frames.size());
     EXPECT_EQ(stats.tx_bytes, std::accumulate(frames.begin(), frames.end(), size_t{0},
@@ -63,6 +64,7 @@ TEST(Tx, TestpmdsOwnMultiSegmentPacketsLeaveTheRemote) {
             std::equal(frame.bytes.begin() + 6, frame.bytes.begin() + 12, cabled.app.link("tap0").mac.bytes.begin()));
         EXPECT_EQ(packet::ones_complement_sum(std::span(frame.bytes).subspan(14, 20)), 0xffff);
     }
+    testpmd.command("stop");
     const auto stats = testpmd.port_stats(0);
     EXPECT_EQ(stats.tx_packets, 64U);
     EXPECT_EQ(stats.tx_bytes, 64U * 1042);
@@ -75,21 +77,23 @@ TEST(Tx, LocalPortsPacketsReachTheKernel) {
     testpmd.command("set fwd rxonly");
     testpmd.command("start tx_first 1");
     EXPECT_EQ(kernel.receive_many(96).size(), 96U);
+    testpmd.command("stop");
     const auto xstats = testpmd.port_xstats(0);
     for (const char *queue : {"tx_q0_packets", "tx_q1_packets", "tx_q2_packets"})
         EXPECT_EQ(xstats.at(queue), 32U) << queue;
     EXPECT_EQ(ns.link("tap0").rx_packets, 96U);
 }
 
-/// testpmd's "csum" engine: it parses each packet, sets other MAC addresses, and asks for what `csum set` says.
+/// testpmd's "csum" engine parses each packet, sets other MAC addresses, and asks for what `csum set` and `tso set`
+/// say; its "mac" engine asks for tags. Both together: TaggedTx in ethdev_test.cpp.
 class TxOffload : public testing::Test {
   protected:
-    void start(std::vector<std::string> commands) {
+    void start(std::vector<std::string> commands, const char *engine = "csum") {
         switch_offloads_off(forwarder_.cabled, "eth4");
         for (const char *layer : {"ip", "udp", "tcp"})
             commands.push_back(std::string("csum set ") + layer + " hw 1");
         forwarder_.configure_out(commands);
-        start_forwarding(forwarder_.testpmd, "csum", false);
+        start_forwarding(forwarder_.testpmd, engine, false);
     }
 
     [[nodiscard]] Packet in_ether() const { return Packet().ether(forwarder_.in_mac); }
@@ -126,6 +130,14 @@ TEST_F(TxOffload, ChecksumsAreFilledIn) {
     expect_forwarded(in_ether().ipv4("10.0.0.1", "10.0.0.2").wrong_checksum().udp(1, 2).payload(9),
                      {out_ether().ipv4("10.0.0.1", "10.0.0.2").udp(1, 2).payload(9).bytes()});
     EXPECT_EQ(forwarder_.testpmd.quit(), 0);
+}
+
+TEST_F(TxOffload, TagsAreInserted) {
+    start({"tx_vlan set 1 100"}, "mac");
+    for (const size_t payload : {46U, 100U, 1400U, 4001U}) {
+        expect_forwarded(in_ether().next_type(0x88b5).raw(pattern(payload)),
+                         {out_ether().vlan(100).next_type(0x88b5).raw(pattern(payload)).bytes()});
+    }
 }
 
 std::vector<Bytes> tcp_segments(const std::function<Packet(size_t)> &headers, size_t payload, size_t mss) {
@@ -203,11 +215,11 @@ TEST(TxDrop, OversizeIsCountedAndTheQueueGoesOn) {
     ASSERT_EQ(received.size(), 2U);
     EXPECT_EQ(received[0], frame(1522));
     EXPECT_EQ(received[1], frame(60));
+    forwarder.testpmd.command("stop");
     EXPECT_EQ(forwarder.testpmd.port_xstats(1).at("tx_q0_oversize"), 3U);
     const auto stats = forwarder.testpmd.port_stats(1);
     EXPECT_EQ(stats.tx_errors, 3U);
     EXPECT_EQ(stats.tx_packets, 2U);
-    forwarder.testpmd.command("stop");
     EXPECT_EQ(free_mbufs(forwarder.testpmd), before);
 }
 
