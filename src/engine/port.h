@@ -51,6 +51,7 @@ class Port {
     Port &operator=(const Port &) = delete;
 
     [[nodiscard]] const std::string &iface() const { return tun_.name(); }
+    [[nodiscard]] int ifindex() const { return tap_.index; } ///< of the tap
     [[nodiscard]] bool is_remote() const { return remote_ != nullptr; }
     [[nodiscard]] MacAddress mac() const;
     /// True if the tap was there before us: its MTU, addresses and MAC are its owner's.

@@ -5,6 +5,9 @@
 #include "kernel/fd.h"
 #include "tapflow/result.h"
 
+#include <sys/uio.h>
+#include <unistd.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -26,6 +29,12 @@ struct VnetHeader {
     uint16_t checksum_offset = 0; ///< with kNeedsChecksum: the checksum field, from checksum_start
 };
 static_assert(sizeof(VnetHeader) == 10);
+
+/// Writes one frame behind its VnetHeader to a queue's fd, without blocking. Returns write(2)'s result, errno set:
+/// EAGAIN when the queue is full, EIO when the interface is down, EINVAL for a frame or header that makes no sense.
+inline ssize_t write_frame(int queue, const void *bytes, size_t length) { return ::write(queue, bytes, length); }
+/// The same from several pieces.
+inline ssize_t write_frame(int queue, const iovec *pieces, int count) { return ::writev(queue, pieces, count); }
 
 /// A multi-queue TAP device with IFF_VNET_HDR and every checksum and segmentation offload that the kernel has.
 ///

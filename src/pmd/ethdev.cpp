@@ -8,8 +8,6 @@
 #include "pmd/stats.h"
 #include "pmd/tx.h"
 
-#include <net/if.h>
-
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -48,7 +46,7 @@ int configure(rte_eth_dev *dev) {
 }
 
 int infos_get(rte_eth_dev *dev, rte_eth_dev_info *info) {
-    info->if_index = if_nametoindex(port(dev).iface().c_str());
+    info->if_index = static_cast<unsigned>(port(dev).ifindex());
     info->min_mtu = RTE_ETHER_MIN_MTU;
     info->max_mtu = static_cast<uint16_t>(port(dev).max_mtu());
     info->max_rx_pktlen = info->max_mtu + kFrameOverhead;

@@ -5,8 +5,6 @@
 #include "packet/checksum.h"
 
 #include <rte_mbuf.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -115,7 +113,7 @@ Outcome send_in_place(int fd, rte_mbuf &packet) {
     std::array<uint8_t, sizeof(VnetHeader)> headroom;
     std::memcpy(headroom.data(), start, headroom.size());
     std::memset(start, 0, sizeof(VnetHeader));
-    const Outcome result = outcome(write(fd, start, sizeof(VnetHeader) + packet.data_len));
+    const Outcome result = outcome(kernel::write_frame(fd, start, sizeof(VnetHeader) + packet.data_len));
     if (result == Outcome::Busy) // the packet stays its sender's, headroom included
         std::memcpy(start, headroom.data(), headroom.size());
     return result;
@@ -151,8 +149,8 @@ Outcome send_gathered(const TxPath &path, const rte_mbuf &packet) {
     }
     std::memcpy(path.scratch.get(), &headers.vnet, sizeof(VnetHeader));
     pieces[0] = {path.scratch.get(), sizeof(VnetHeader) + headers.length};
-    return outcome(count == 1 ? write(path.fd, pieces[0].iov_base, pieces[0].iov_len)
-                              : writev(path.fd, pieces.data(), count));
+    return outcome(count == 1 ? kernel::write_frame(path.fd, pieces[0].iov_base, pieces[0].iov_len)
+                              : kernel::write_frame(path.fd, pieces.data(), count));
 }
 
 /// What a packet is on the wire: with segmentation, each segment has the headers again.
