@@ -148,8 +148,7 @@ static __always_inline int has_lease(struct tapflow_port_state *state) {
     __u64 tick = bpf_jiffies64();
     if (state->lease_check.good_tick == tick)
         return 1;
-    /* Signed: the coarse clock is a tick behind the one that the lease was renewed by. */
-    if ((__s64)(bpf_ktime_get_coarse_ns() - state->config.lease_ns) > (__s64)TAPFLOW_LEASE_NS)
+    if (lease_has_passed(bpf_ktime_get_coarse_ns(), state->config.lease_ns))
         return 0;
     state->lease_check.good_tick = tick;
     return 1;

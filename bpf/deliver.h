@@ -107,7 +107,7 @@ static __noinline int full_or_stuck(void *ring, struct tapflow_port_state *state
         queue->consumer_position = position;
         queue->full_since_ns = now;
     }
-    if (!remote || now - queue->full_since_ns < TAPFLOW_LEASE_NS) {
+    if (!remote || !lease_has_passed(now, queue->full_since_ns)) {
         count(&queue->ring_full);
         return RING_FULL;
     }

@@ -4,7 +4,6 @@
 #include "pmd/rx_special.h"
 
 #include <rte_memcpy.h>
-#include <rte_prefetch.h>
 
 #include <algorithm>
 #include <array>

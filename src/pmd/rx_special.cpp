@@ -131,11 +131,6 @@ struct Tag {
     }
 };
 
-void drop(RxQueue &queue, MbufWriter::Failure failure) {
-    if (failure == MbufWriter::Failure::Oversize)
-        queue.oversize.add(1);
-}
-
 bool has_checksum_offload(const RxQueue &queue) { return queue.offloads & RTE_ETH_RX_OFFLOAD_CHECKSUM; }
 
 /// The value that completes a partial checksum; the field holds the pseudo-header's sum and is summed with the rest.
@@ -157,8 +152,8 @@ SpecialResult receive_whole(RxQueue &queue, const tapflow_record &record, const 
         queue.no_mbuf.add(1);
         return {};
     }
-    if (writer.failure() != MbufWriter::Failure::None) {
-        drop(queue, writer.failure());
+    if (writer.failure() == MbufWriter::Failure::Oversize) {
+        queue.oversize.add(1);
         return {0, true};
     }
     const bool partial = record.flags & TAPFLOW_RECORD_CSUM_PARTIAL;
@@ -202,8 +197,8 @@ SpecialResult receive_segments(RxQueue &queue, const tapflow_record &record, con
             return {delivered, false};
         }
         queue.segments++;
-        if (writer.failure() != MbufWriter::Failure::None) {
-            drop(queue, writer.failure());
+        if (writer.failure() == MbufWriter::Failure::Oversize) {
+            queue.oversize.add(1);
             continue;
         }
         rte_mbuf *packet = writer.finish();
