@@ -7,51 +7,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "address_filter.h"
+#include "classify.h"
 #include "deliver.h"
 #include "kernel_types.h"
-#include "maps.h"
-#include "packet/parse.h"
-#include "rss/toeplitz.h"
+#include "lease.h"
 
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
-
-struct rss {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1);
-    __uint(key_size, sizeof(__u32));
-    __uint(value_size, sizeof(struct tapflow_rss));
-};
-
-/* One slot: replacing the map in it is how a new RSS configuration is published. */
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-    __uint(max_entries, 1);
-    __type(key, __u32);
-    __array(values, struct rss);
-} rss_slot SEC(".maps");
-
-static __always_inline const struct tapflow_rss *rss_configuration(void) {
-    __u32 zero = 0;
-    void *rss = bpf_map_lookup_elem(&rss_slot, &zero);
-    return rss ? bpf_map_lookup_elem(rss, &zero) : 0;
-}
-
-static __always_inline __u16 metadata_tpid(const struct __sk_buff *skb) {
-    return skb->vlan_present ? (__u16)skb->vlan_proto : 0;
-}
-
-static __always_inline void parse(struct __sk_buff *skb, struct tapflow_packet *packet) {
-    __u16 tpid = metadata_tpid(skb);
-    tapflow_parse((void *)(long)skb->data, (void *)(long)skb->data_end, tpid, packet);
-    if (!packet->truncated)
-        return;
-    /* The headers go on in the page fragments, or the frame really ends here. */
-    __u32 linear = (__u32)((long)skb->data_end - (long)skb->data);
-    __u32 wanted = skb->len < TAPFLOW_PARSE_BYTES ? skb->len : TAPFLOW_PARSE_BYTES;
-    if (linear < wanted && bpf_skb_pull_data(skb, wanted) == 0)
-        tapflow_parse((void *)(long)skb->data, (void *)(long)skb->data_end, tpid, packet);
-}
 
 /* What the kernel knows of checksums and segments, which __sk_buff does not show. Returns 0 if it can be delivered. */
 static __always_inline int describe_offloads(struct __sk_buff *skb, struct tapflow_record *record) {
@@ -89,7 +51,7 @@ static __always_inline int describe_offloads(struct __sk_buff *skb, struct tapfl
 
 /* Parses, hashes and delivers. Returns enum delivery. */
 static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_state *state, int remote) {
-    struct tapflow_packet packet;
+    struct tapflow_packet packet = {};
     struct tapflow_record record = {};
     const struct tapflow_rss *rss = rss_configuration();
     if (!rss)
@@ -99,7 +61,7 @@ static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_st
     record.l3_offset = packet.l3_offset;
     record.l4_offset = packet.l4_offset;
     record.packet_class = packet.packet_class;
-    if (tapflow_rss_hash(rss, &packet, &record.hash))
+    if (hash_packet(skb, rss, &packet, &record.hash))
         record.flags |= TAPFLOW_RECORD_HASH;
     if (skb->vlan_present) {
         record.flags |= TAPFLOW_RECORD_VLAN;
@@ -111,17 +73,6 @@ static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_st
         return UNDELIVERABLE;
     }
     return deliver(skb, state, tapflow_rss_queue(rss, record.hash), &record, remote);
-}
-
-/* The destination address as tapflow_port_config::mac has it; 0 for a frame that is too short to have one. */
-static __always_inline __u64 destination(struct __sk_buff *skb) {
-    __u64 address = 0;
-    const __u8 *data = (void *)(long)skb->data;
-    if (data + 14 <= (const __u8 *)(long)skb->data_end)
-        return tapflow_load32(data) | (__u64)tapflow_load16(data + 4) << 32;
-    if (bpf_skb_load_bytes(skb, 0, &address, 6))
-        return 0;
-    return address;
 }
 
 /*
@@ -141,17 +92,6 @@ int tap_egress(struct __sk_buff *skb) {
         return TC_ACT_STOLEN;
     }
     return receive(skb, state, 0) == DELIVERED ? TC_ACT_STOLEN : TC_ACT_SHOT;
-}
-
-/* Whether the application has renewed its lease in time. The clock is read once a tick: it costs as much as a hash. */
-static __always_inline int has_lease(struct tapflow_port_state *state) {
-    __u64 tick = bpf_jiffies64();
-    if (state->lease_check.good_tick == tick)
-        return 1;
-    if (lease_has_passed(bpf_ktime_get_coarse_ns(), state->config.lease_ns))
-        return 0;
-    state->lease_check.good_tick = tick;
-    return 1;
 }
 
 /*

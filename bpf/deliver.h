@@ -3,6 +3,7 @@
 #ifndef TAPFLOW_BPF_DELIVER_H
 #define TAPFLOW_BPF_DELIVER_H
 
+#include "lease.h"
 #include "maps.h"
 
 /* Any size will do here: the rings that are put in have their own. */

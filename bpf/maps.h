@@ -24,14 +24,6 @@ static __always_inline struct tapflow_port_state *port(void) {
     return bpf_map_lookup_elem(&port_state, &zero);
 }
 
-/*
- * Whether `since` lies as far back as a lease lasts. Signed, because it may be ahead of `now`: written by the
- * process from a finer clock, or by another CPU a moment later.
- */
-static __always_inline int lease_has_passed(__u64 now, __u64 since) {
-    return (__s64)(now - since) >= (__s64)TAPFLOW_LEASE_NS;
-}
-
 static __always_inline void count(__u64 *counter) { __sync_fetch_and_add(counter, 1); }
 
 #endif

@@ -22,12 +22,19 @@
 
 namespace tapflow::engine {
 
+/// How packets are delivered.
+enum class RxMode : uint8_t {
+    Auto, ///< by ring
+    Ring, ///< one BPF ring for each queue
+};
+
 /// What a port is to be.
 struct PortOptions {
     std::string iface = "dtap%d";  ///< name of the tap; "%d" is filled in by the kernel
     std::string remote;            ///< interface to stand in for; empty: local mode
     std::optional<MacAddress> mac; ///< the port's address; default: the remote's, or the tap's
-    bool persist = false;          ///< leave the tap behind when the port closes
+    RxMode rx = RxMode::Auto;
+    bool persist = false; ///< leave the tap behind when the port closes
 };
 
 /// What the link is like now.

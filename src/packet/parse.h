@@ -16,20 +16,26 @@
 
 /* Headers are looked for in the first so many bytes of a frame; an IPv6 chain that is longer ends as "other". */
 #define TAPFLOW_PARSE_WINDOW 512
-/* So many bytes are all that the parser ever reads: the beginning of a header that starts at the window's end. */
-#define TAPFLOW_PARSE_BYTES (TAPFLOW_PARSE_WINDOW + 8)
+/* So many bytes are all that the parser ever reads: a tunnel's inner Ethernet and IP header at the window's end. */
+#define TAPFLOW_PARSE_BYTES (TAPFLOW_PARSE_WINDOW + 64)
 /* Extension headers followed behind an IPv6 header. */
 #define TAPFLOW_PARSE_EXTENSIONS_MAX 8
 
 /* What the parser found. `words` and `ports` are as on the wire, whatever the machine's byte order. */
 struct tapflow_packet {
-    __u32 words[8];    /* IPv4: source, destination; IPv6: source 0-3, destination 4-7 */
-    __u32 ports;       /* source port, destination port; TCP and UDP classes only */
-    __u16 l3_offset;   /* IP header; 0: not an IP packet */
-    __u16 l4_offset;   /* header behind IP and its extensions; 0: none, or an IP fragment */
-    __u8 packet_class; /* enum tapflow_packet_class */
-    __u8 truncated;    /* a header crosses `end`: more of the frame may be needed to say what it is */
-    __u8 reserved[2];
+    /* IPv4: source, destination; IPv6: source 0-3, destination 4-7; not IP: destination and source MAC address 0-2,
+     * EtherType behind the tags (the first half of 3, the other is zero). */
+    __u32 words[8];
+    __u32 ports;          /* TCP, UDP, SCTP: source port, destination port; ESP, AH: SPI; else 0 */
+    __u16 l3_offset;      /* IP header; 0: not an IP packet */
+    __u16 l4_offset;      /* header behind IP and its extensions; 0: none, or an IP fragment */
+    __u16 routing_offset; /* IPv6: last routing header; 0: none */
+    __u16 first_options;  /* IPv6: first destination options header; 0: none */
+    __u16 last_options;   /* IPv6: last destination options header; 0: none */
+    __u8 packet_class;    /* enum tapflow_packet_class */
+    __u8 truncated;       /* a header crosses `end`: more of the frame may be needed to say what it is */
+    __u8 protocol;        /* of the header at l4_offset */
+    __u8 reserved[3];
 };
 
 /* TPIDs and EtherTypes as a little-endian or big-endian load of the wire bytes gives them. */
@@ -42,14 +48,24 @@ struct tapflow_packet {
 #define TAPFLOW_TPID_8021AD TAPFLOW_BE16(0x88a8)
 #define TAPFLOW_ETHERTYPE_IPV4 TAPFLOW_BE16(0x0800)
 #define TAPFLOW_ETHERTYPE_IPV6 TAPFLOW_BE16(0x86dd)
+#define TAPFLOW_ETHERTYPE_ETHERNET TAPFLOW_BE16(0x6558) /* Transparent Ethernet Bridging, in GRE and GENEVE */
+/* UDP destination ports of tunnels (IANA). */
+#define TAPFLOW_PORT_VXLAN TAPFLOW_BE16(4789)
+#define TAPFLOW_PORT_GENEVE TAPFLOW_BE16(6081)
 
 enum {
     TAPFLOW_IPPROTO_HOPOPTS = 0,
+    TAPFLOW_IPPROTO_IPV4 = 4, /* IPv4 in IP */
     TAPFLOW_IPPROTO_TCP = 6,
     TAPFLOW_IPPROTO_UDP = 17,
+    TAPFLOW_IPPROTO_IPV6 = 41, /* IPv6 in IP */
     TAPFLOW_IPPROTO_ROUTING = 43,
     TAPFLOW_IPPROTO_FRAGMENT = 44,
+    TAPFLOW_IPPROTO_GRE = 47,
+    TAPFLOW_IPPROTO_ESP = 50,
+    TAPFLOW_IPPROTO_AH = 51,
     TAPFLOW_IPPROTO_DSTOPTS = 60,
+    TAPFLOW_IPPROTO_SCTP = 132,
 };
 
 /* Frames sit at any alignment in host buffers, and fields at any in frames. */
@@ -63,20 +79,35 @@ struct tapflow_unaligned32 {
 static __always_inline __u16 tapflow_load16(const __u8 *at) { return ((const struct tapflow_unaligned16 *)at)->value; }
 static __always_inline __u32 tapflow_load32(const __u8 *at) { return ((const struct tapflow_unaligned32 *)at)->value; }
 
-/* TCP and UDP ports, which is what the L4 classes mean. Returns the class to use. */
+/* Ports or SPI, which is what the L4 classes mean. Returns the class to use. */
 static __always_inline __u8 tapflow_parse_l4(const __u8 *data, const __u8 *end, __u32 offset, __u8 protocol,
                                              __u8 other_class, struct tapflow_packet *packet) {
-    if (protocol != TAPFLOW_IPPROTO_TCP && protocol != TAPFLOW_IPPROTO_UDP)
+    __u8 packet_class = other_class;
+    __u32 field = 0;
+    packet->protocol = protocol;
+    if (protocol == TAPFLOW_IPPROTO_TCP) {
+        packet_class += TAPFLOW_CLASS_IPV4_TCP - TAPFLOW_CLASS_IPV4_OTHER;
+    } else if (protocol == TAPFLOW_IPPROTO_UDP) {
+        packet_class += TAPFLOW_CLASS_IPV4_UDP - TAPFLOW_CLASS_IPV4_OTHER;
+    } else if (protocol == TAPFLOW_IPPROTO_SCTP) {
+        packet_class += TAPFLOW_CLASS_IPV4_SCTP - TAPFLOW_CLASS_IPV4_OTHER;
+    } else if (protocol == TAPFLOW_IPPROTO_ESP) {
+        packet_class += TAPFLOW_CLASS_IPV4_ESP - TAPFLOW_CLASS_IPV4_OTHER;
+    } else if (protocol == TAPFLOW_IPPROTO_AH) {
+        packet_class += TAPFLOW_CLASS_IPV4_AH - TAPFLOW_CLASS_IPV4_OTHER;
+        field = 4; /* behind next header, length and two reserved bytes (RFC 4302) */
+    } else {
         return other_class;
+    }
     if (offset > TAPFLOW_PARSE_WINDOW)
         return other_class;
-    const __u8 *l4 = data + offset;
+    const __u8 *l4 = data + offset + field;
     if (l4 + 4 > end) {
         packet->truncated = 1;
         return other_class;
     }
     packet->ports = tapflow_load32(l4);
-    return (__u8)(other_class + (protocol == TAPFLOW_IPPROTO_TCP ? 2 : 3));
+    return packet_class;
 }
 
 static __always_inline void tapflow_parse_ipv4(const __u8 *data, const __u8 *end, __u32 offset,
@@ -130,6 +161,13 @@ static __always_inline void tapflow_parse_ipv6(const __u8 *data, const __u8 *end
             packet->truncated = 1;
             return;
         }
+        if (next == TAPFLOW_IPPROTO_ROUTING) {
+            packet->routing_offset = (__u16)offset;
+        } else if (next == TAPFLOW_IPPROTO_DSTOPTS) {
+            if (packet->first_options == 0)
+                packet->first_options = (__u16)offset;
+            packet->last_options = (__u16)offset;
+        }
         next = extension[0];
         offset += (extension[1] + 1u) * 8;
     }
@@ -139,29 +177,43 @@ static __always_inline void tapflow_parse_ipv6(const __u8 *data, const __u8 *end
     packet->packet_class = tapflow_parse_l4(data, end, offset, next, TAPFLOW_CLASS_IPV6_OTHER, packet);
 }
 
-/*
- * Parses the frame in [data, end), which is all of it or its beginning. `outer_tpid` is the TPID (as on the wire) of
- * a tag that the kernel keeps beside the frame, 0 if there is none. At most one S-tag (802.1ad) and behind it one
- * C-tag (802.1Q) are looked through: that is what NICs do, and what the hardware vectors show.
- */
-static __always_inline void tapflow_parse(const __u8 *data, const __u8 *end, __u16 outer_tpid,
-                                          struct tapflow_packet *packet) {
+/* IPv4, IPv6 or, by their MAC addresses and EtherType, other packets whose Ethernet header is at `ether`. */
+static __always_inline void tapflow_parse_l3(const __u8 *data, const __u8 *end, __u32 ether, __u32 offset, __u16 type,
+                                             struct tapflow_packet *packet) {
+    if (type == TAPFLOW_ETHERTYPE_IPV4)
+        tapflow_parse_ipv4(data, end, offset, packet);
+    else if (type == TAPFLOW_ETHERTYPE_IPV6)
+        tapflow_parse_ipv6(data, end, offset, packet);
+    if (packet->packet_class == TAPFLOW_CLASS_NOT_IP && data + ether + 12 <= end) {
+        for (int i = 0; i < 3; i++)
+            packet->words[i] = tapflow_load32(data + ether + 4 * i);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        packet->words[3] = type;
+#else
+        packet->words[3] = (__u32)type << 16;
+#endif
+    }
+}
+
+/* Parses the Ethernet frame that starts at `ether`; see tapflow_parse(). */
+static __always_inline void tapflow_parse_ethernet(const __u8 *data, const __u8 *end, __u32 ether, __u16 outer_tpid,
+                                                   struct tapflow_packet *packet) {
     __builtin_memset(packet, 0, sizeof(*packet));
-    if (data + 14 > end) {
+    if (data + ether + 14 > end) {
         packet->truncated = 1;
         return;
     }
-    __u32 offset = 14;
-    __u16 type = tapflow_load16(data + 12);
+    __u32 offset = ether + 14;
+    __u16 type = tapflow_load16(data + ether + 12);
     __u16 outer = outer_tpid;
     if (outer == 0 && (type == TAPFLOW_TPID_8021Q || type == TAPFLOW_TPID_8021AD)) {
-        if (data + 18 > end) {
+        if (data + offset + 4 > end) {
             packet->truncated = 1;
             return;
         }
         outer = type;
-        type = tapflow_load16(data + 16);
-        offset = 18;
+        type = tapflow_load16(data + offset + 2);
+        offset += 4;
     }
     if (outer == TAPFLOW_TPID_8021AD && type == TAPFLOW_TPID_8021Q) {
         if (data + offset + 4 > end) {
@@ -171,10 +223,61 @@ static __always_inline void tapflow_parse(const __u8 *data, const __u8 *end, __u
         type = tapflow_load16(data + offset + 2);
         offset += 4;
     }
-    if (type == TAPFLOW_ETHERTYPE_IPV4)
-        tapflow_parse_ipv4(data, end, offset, packet);
-    else if (type == TAPFLOW_ETHERTYPE_IPV6)
-        tapflow_parse_ipv6(data, end, offset, packet);
+    tapflow_parse_l3(data, end, ether, offset, type, packet);
+}
+
+/*
+ * Parses the frame in [data, end), which is all of it or its beginning. `outer_tpid` is the TPID (as on the wire) of
+ * a tag that the kernel keeps beside the frame, 0 if there is none. At most one S-tag (802.1ad) and behind it one
+ * C-tag (802.1Q) are looked through: that is what NICs do, and what the hardware vectors show.
+ */
+static __always_inline void tapflow_parse(const __u8 *data, const __u8 *end, __u16 outer_tpid,
+                                          struct tapflow_packet *packet) {
+    tapflow_parse_ethernet(data, end, 0, outer_tpid, packet);
+}
+
+/*
+ * Parses what a tunnel packet carries: Ethernet or IP in VXLAN (RFC 7348), GENEVE (RFC 8926), GRE (RFC 2784, 2890) and
+ * IP in IP; one tunnel deep. `inner` is an IP packet with offsets from `data`, or NOT_IP: no tunnel, or no IP in it.
+ * `inner->truncated` as in tapflow_parse().
+ */
+static __always_inline void tapflow_parse_inner(const __u8 *data, const __u8 *end, const struct tapflow_packet *outer,
+                                                struct tapflow_packet *inner) {
+    __u32 offset = outer->l4_offset;
+    __u16 type = 0;
+    __builtin_memset(inner, 0, sizeof(*inner));
+    if (offset == 0 || offset > TAPFLOW_PARSE_WINDOW)
+        return;
+    const __u8 *l4 = data + offset;
+    if (outer->protocol == TAPFLOW_IPPROTO_IPV4) {
+        type = TAPFLOW_ETHERTYPE_IPV4;
+    } else if (outer->protocol == TAPFLOW_IPPROTO_IPV6) {
+        type = TAPFLOW_ETHERTYPE_IPV6;
+    } else if (outer->protocol == TAPFLOW_IPPROTO_UDP || outer->protocol == TAPFLOW_IPPROTO_GRE) {
+        if (l4 + 16 > end) { /* UDP with VXLAN's or GENEVE's header; the longest of GRE's */
+            inner->truncated = 1;
+            return;
+        }
+        if (outer->protocol == TAPFLOW_IPPROTO_GRE) {
+            __u8 flags = l4[0]; /* checksum, (routing), key, sequence number */
+            if (flags & 0x4f || l4[1] & 0x07)
+                return; /* source routing, or a version that is not 0 */
+            type = tapflow_load16(l4 + 2);
+            offset += 4 + (flags & 0x80 ? 4u : 0u) + (flags & 0x20 ? 4u : 0u) + (flags & 0x10 ? 4u : 0u);
+        } else if (tapflow_load16(l4 + 2) == TAPFLOW_PORT_VXLAN && l4[8] & 0x08) { /* a valid VNI */
+            type = TAPFLOW_ETHERTYPE_ETHERNET;
+            offset += 16;
+        } else if (tapflow_load16(l4 + 2) == TAPFLOW_PORT_GENEVE && (l4[8] & 0xc0) == 0) { /* version 0 */
+            type = tapflow_load16(l4 + 10);
+            offset += 16 + (l4[8] & 0x3fu) * 4;
+        }
+    }
+    if (type == 0 || offset > TAPFLOW_PARSE_WINDOW)
+        return;
+    if (type == TAPFLOW_ETHERTYPE_ETHERNET)
+        tapflow_parse_ethernet(data, end, offset, 0, inner);
+    else
+        tapflow_parse_l3(data, end, offset, offset, type, inner);
 }
 
 #endif

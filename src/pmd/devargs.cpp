@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 #include <set>
+#include <string>
 
 namespace tapflow::pmd {
 namespace {
@@ -38,7 +39,50 @@ Result<MacAddress> parse_mac_devarg(const std::string &value, unsigned index) {
     return *mac;
 }
 
-Result<void> apply(engine::PortOptions &options, const std::string &key, const std::string &value, unsigned index) {
+/// A devarg with a fixed set of values.
+template <typename Value> struct Choice {
+    const char *name;
+    Value value;
+};
+
+constexpr std::array kRxModes{
+    Choice{"auto", engine::RxMode::Auto},
+    Choice{"ring", engine::RxMode::Ring},
+};
+constexpr std::array kRetaSizes{
+    Choice{"128", uint16_t{128}},
+    Choice{"256", uint16_t{256}},
+    Choice{"512", uint16_t{512}},
+};
+constexpr std::array kKeySizes{
+    Choice{"40", uint8_t{rss::kKeySize}},
+    Choice{"52", uint8_t{rss::kLongKeySize}},
+};
+constexpr std::array kRssFunctions{
+    Choice{"toeplitz", rss::Function::Toeplitz},
+    Choice{"simple_xor", rss::Function::SimpleXor},
+    Choice{"symmetric_toeplitz", rss::Function::SymmetricToeplitz},
+    Choice{"symmetric_toeplitz_sort", rss::Function::SymmetricToeplitzSort},
+};
+constexpr std::array kSwitch{Choice{"", true}, Choice{"1", true}, Choice{"0", false}};
+
+template <typename Value, size_t N>
+Result<void> choose(const std::array<Choice<Value>, N> &choices, const std::string &key, const std::string &value,
+                    Value &chosen) {
+    std::string wanted = "wanted is ";
+    for (size_t i = 0; i < N; i++) {
+        if (value == choices[i].name) {
+            chosen = choices[i].value;
+            return {};
+        }
+        const std::string name = choices[i].name;
+        wanted += (i == 0 ? "" : i + 1 < N ? ", " : " or ") + key + (name.empty() ? "" : "=" + name);
+    }
+    return bad(key, value, wanted);
+}
+
+Result<void> apply(Devargs &devargs, const std::string &key, const std::string &value, unsigned index) {
+    engine::PortOptions &options = devargs.port;
     if (key == "iface") {
         options.iface = value;
         return check_interface_name(key, value);
@@ -54,24 +98,23 @@ Result<void> apply(engine::PortOptions &options, const std::string &key, const s
         options.mac = *mac;
         return {};
     }
-    if (key == "persist") {
-        if (!value.empty() && value != "1" && value != "0")
-            return bad(key, value, "wanted is persist, persist=1 or persist=0");
-        options.persist = value != "0";
-        return {};
-    }
-    if (key == "rx") {
-        if (value == "auto" || value == "ring")
-            return {};
-        return bad(key, value, "wanted is auto or ring");
-    }
-    return bad(key, {}, "unknown; known are iface, remote, mac, persist, rx");
+    if (key == "persist")
+        return choose(kSwitch, key, value, options.persist);
+    if (key == "rx")
+        return choose(kRxModes, key, value, options.rx);
+    if (key == "reta_size")
+        return choose(kRetaSizes, key, value, devargs.reta_size);
+    if (key == "rss_key_size")
+        return choose(kKeySizes, key, value, devargs.rss_key_size);
+    if (key == "rss_function")
+        return choose(kRssFunctions, key, value, devargs.rss_function);
+    return bad(key, {}, "unknown; known are iface, remote, mac, persist, rx, reta_size, rss_key_size, rss_function");
 }
 
 } // namespace
 
-Result<engine::PortOptions> parse_devargs(const char *arguments, unsigned index) {
-    engine::PortOptions options;
+Result<Devargs> parse_devargs(const char *arguments, unsigned index) {
+    Devargs options;
     if (!arguments || !*arguments)
         return options;
     const std::unique_ptr<rte_kvargs, KvargsDeleter> parsed(rte_kvargs_parse(arguments, nullptr));

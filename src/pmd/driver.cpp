@@ -24,10 +24,10 @@ constexpr const char *kDriverName = "net_tap";
 int probe_primary(rte_vdev_device *vdev) {
     static unsigned index = 0; // probing is serialised by the bus
     const char *device = rte_vdev_device_name(vdev);
-    auto options = parse_devargs(rte_vdev_device_args(vdev), index);
-    if (!options)
-        return log_error(device, options.error());
-    auto opened = engine::Port::open(*options);
+    auto devargs = parse_devargs(rte_vdev_device_args(vdev), index);
+    if (!devargs)
+        return log_error(device, devargs.error());
+    auto opened = engine::Port::open(devargs->port);
     if (!opened)
         return log_error(device, opened.error());
 
@@ -41,12 +41,14 @@ int probe_primary(rte_vdev_device *vdev) {
         return log_error(device, {ENOMEM, "allocate port", "out of memory or of ports"});
     }
     local->port = *std::move(opened);
-    new (dev->data->dev_private) Shared;
+    auto *state = new (dev->data->dev_private) Shared;
+    state->reta_size = devargs->reta_size;
+    state->offered_key_size = devargs->rss_key_size;
+    state->default_function = devargs->rss_function;
     const MacAddress mac = local->port->mac();
     std::copy(mac.bytes.begin(), mac.bytes.end(), macs[0].addr_bytes);
     dev->data->mac_addrs = macs;
     dev->data->mtu = static_cast<uint16_t>(local->port->mtu());
-    dev->data->dev_flags |= RTE_ETH_DEV_AUTOFILL_QUEUE_XSTATS;
     dev->data->promiscuous = 0;
     dev->data->all_multicast = 0;
     dev->data->numa_node = vdev->device.numa_node;
@@ -55,8 +57,8 @@ int probe_primary(rte_vdev_device *vdev) {
     dev->rx_pkt_burst = rte_eth_pkt_burst_dummy;
     dev->tx_pkt_burst = rte_eth_pkt_burst_dummy;
     rte_eth_dev_probing_finish(dev);
-    TAPFLOW_LOG(INFO, "%s: tap %s%s%s", device, port(dev).iface().c_str(), options->remote.empty() ? "" : ", remote ",
-                options->remote.c_str());
+    TAPFLOW_LOG(INFO, "%s: tap %s%s%s", device, port(dev).iface().c_str(),
+                devargs->port.remote.empty() ? "" : ", remote ", devargs->port.remote.c_str());
     index++;
     return 0;
 }
@@ -108,4 +110,6 @@ RTE_INIT(tapflow_register) {
 } // namespace tapflow::pmd
 
 TAPFLOW_EXPORT_NAME(net_tap);
-RTE_PMD_REGISTER_PARAM_STRING(net_tap, "iface=<string> remote=<string> mac=<address>|fixed persist=<0|1> rx=auto|ring");
+RTE_PMD_REGISTER_PARAM_STRING(net_tap, "iface=<string> remote=<string> mac=<address>|fixed persist=<0|1> rx=auto|ring "
+                                       "reta_size=128|256|512 rss_key_size=40|52 "
+                                       "rss_function=toeplitz|simple_xor|symmetric_toeplitz|symmetric_toeplitz_sort");

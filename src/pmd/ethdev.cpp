@@ -57,9 +57,10 @@ int infos_get(rte_eth_dev *dev, rte_eth_dev_info *info) {
     info->max_mac_addrs = kMaxMacAddresses;
     info->rx_offload_capa = info->rx_queue_offload_capa = kRxOffloads;
     info->tx_offload_capa = info->tx_queue_offload_capa = kTxOffloads;
-    info->hash_key_size = rss::kKeySize;
-    info->reta_size = rss::kDefaultRetaSize;
-    info->flow_type_rss_offloads = rss::kAllTypes;
+    info->hash_key_size = shared(dev).offered_key_size;
+    info->reta_size = shared(dev).reta_size;
+    info->flow_type_rss_offloads = kRssTypes;
+    report_hash_functions(*info);
     info->speed_capa = RTE_ETH_LINK_SPEED_10G;
     info->default_rxportconf.ring_size = kDefaultDescriptors;
     info->default_txportconf.ring_size = kDefaultDescriptors;

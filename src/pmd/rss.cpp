@@ -11,9 +11,17 @@ namespace {
 
 static_assert(rss::kIpv4 == RTE_ETH_RSS_IPV4 && rss::kFragmentIpv4 == RTE_ETH_RSS_FRAG_IPV4 &&
               rss::kIpv4Tcp == RTE_ETH_RSS_NONFRAG_IPV4_TCP && rss::kIpv4Udp == RTE_ETH_RSS_NONFRAG_IPV4_UDP &&
-              rss::kIpv4Other == RTE_ETH_RSS_NONFRAG_IPV4_OTHER && rss::kIpv6 == RTE_ETH_RSS_IPV6 &&
-              rss::kFragmentIpv6 == RTE_ETH_RSS_FRAG_IPV6 && rss::kIpv6Tcp == RTE_ETH_RSS_NONFRAG_IPV6_TCP &&
-              rss::kIpv6Udp == RTE_ETH_RSS_NONFRAG_IPV6_UDP && rss::kIpv6Other == RTE_ETH_RSS_NONFRAG_IPV6_OTHER);
+              rss::kIpv4Sctp == RTE_ETH_RSS_NONFRAG_IPV4_SCTP && rss::kIpv4Other == RTE_ETH_RSS_NONFRAG_IPV4_OTHER &&
+              rss::kIpv6 == RTE_ETH_RSS_IPV6 && rss::kFragmentIpv6 == RTE_ETH_RSS_FRAG_IPV6 &&
+              rss::kIpv6Tcp == RTE_ETH_RSS_NONFRAG_IPV6_TCP && rss::kIpv6Udp == RTE_ETH_RSS_NONFRAG_IPV6_UDP &&
+              rss::kIpv6Sctp == RTE_ETH_RSS_NONFRAG_IPV6_SCTP && rss::kIpv6Other == RTE_ETH_RSS_NONFRAG_IPV6_OTHER);
+static_assert(rss::kL2Payload == RTE_ETH_RSS_L2_PAYLOAD && rss::kIpv6Ex == RTE_ETH_RSS_IPV6_EX &&
+              rss::kIpv6TcpEx == RTE_ETH_RSS_IPV6_TCP_EX && rss::kIpv6UdpEx == RTE_ETH_RSS_IPV6_UDP_EX &&
+              rss::kEsp == RTE_ETH_RSS_ESP && rss::kAh == RTE_ETH_RSS_AH);
+static_assert(rss::kL2SourceOnly == RTE_ETH_RSS_L2_SRC_ONLY && rss::kL2DestinationOnly == RTE_ETH_RSS_L2_DST_ONLY &&
+              rss::kL3SourceOnly == RTE_ETH_RSS_L3_SRC_ONLY && rss::kL3DestinationOnly == RTE_ETH_RSS_L3_DST_ONLY &&
+              rss::kL4SourceOnly == RTE_ETH_RSS_L4_SRC_ONLY && rss::kL4DestinationOnly == RTE_ETH_RSS_L4_DST_ONLY &&
+              rss::kOutermost == RTE_ETH_RSS_LEVEL_OUTERMOST && rss::kInnermost == RTE_ETH_RSS_LEVEL_INNERMOST);
 
 /// Publishes a changed configuration if the port runs, and keeps it if that went well.
 int apply(rte_eth_dev *dev, const Shared::Rss &changed) {
@@ -29,29 +37,45 @@ int apply(rte_eth_dev *dev, const Shared::Rss &changed) {
     return 0;
 }
 
-/// Sets key and types as given; a null key keeps the present one.
+/// Sets key, types and function as given; a null key keeps the present one.
 int merge(const rte_eth_dev *dev, const rte_eth_rss_conf &conf, Shared::Rss &rss) {
-    if (conf.rss_hf & ~rss::kAllTypes) {
+    if (conf.rss_hf & ~kRssTypes) {
         TAPFLOW_LOG(ERR, "%s: RSS types 0x%" PRIx64 " are not supported, supported are 0x%" PRIx64, name(dev),
-                    conf.rss_hf & ~rss::kAllTypes, rss::kAllTypes);
+                    conf.rss_hf & ~kRssTypes, kRssTypes);
         return -EINVAL;
     }
     if (conf.rss_key) {
-        if (conf.rss_key_len != rss.key.size()) {
-            TAPFLOW_LOG(ERR, "%s: the RSS key has %u bytes, needed are %zu", name(dev), conf.rss_key_len,
-                        rss.key.size());
+        if (conf.rss_key_len != rss::kKeySize && conf.rss_key_len != rss::kLongKeySize) {
+            TAPFLOW_LOG(ERR, "%s: the RSS key has %u bytes, needed are %zu or %zu", name(dev), conf.rss_key_len,
+                        rss::kKeySize, rss::kLongKeySize);
             return -EINVAL;
         }
-        std::copy_n(conf.rss_key, rss.key.size(), rss.key.begin());
+        rss.key.fill(0);
+        std::copy_n(conf.rss_key, conf.rss_key_len, rss.key.begin());
+        rss.key_size = conf.rss_key_len;
     }
+    const auto function = asked_hash_function(conf, shared(dev).default_function);
+    if (!function) {
+        TAPFLOW_LOG(ERR, "%s: the RSS hash function is not supported", name(dev));
+        return -EINVAL;
+    }
+    rss.function = *function;
     rss.types = conf.rss_hf;
     return 0;
 }
 
+/// The default key in the size that the port offers: Microsoft's, and from its beginning again.
+void set_default_key(const rte_eth_dev *dev, Shared::Rss &rss) {
+    const auto key = rss::default_key();
+    rss.key_size = shared(dev).offered_key_size;
+    for (size_t i = 0; i < rss.key_size; i++)
+        rss.key[i] = key[i % key.size()];
+}
+
 int check_reta_size(const rte_eth_dev *dev, uint16_t size) {
-    if (size == rss::kDefaultRetaSize)
+    if (size == shared(dev).reta_size)
         return 0;
-    TAPFLOW_LOG(ERR, "%s: the RETA has %zu slots, not %u", name(dev), rss::kDefaultRetaSize, size);
+    TAPFLOW_LOG(ERR, "%s: the RETA has %u slots, not %u", name(dev), shared(dev).reta_size, size);
     return -EINVAL;
 }
 
@@ -66,16 +90,19 @@ int configure_rss(rte_eth_dev *dev) {
     Shared::Rss &rss = shared(dev).rss;
     Shared::Rss changed = rss;
     changed.types = 0;
+    changed.function = shared(dev).default_function;
+    if (changed.key_size == 0)
+        set_default_key(dev, changed);
     if (conf.rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG) {
         const auto &asked = conf.rx_adv_conf.rss_conf;
         if (!asked.rss_key)
-            std::copy_n(rss::default_key().begin(), changed.key.size(), changed.key.begin());
+            set_default_key(dev, changed);
         if (int error = merge(dev, asked, changed))
             return error;
     }
     if (changed.queues != dev->data->nb_rx_queues) {
         changed.queues = dev->data->nb_rx_queues;
-        const auto reta = rss::round_robin_reta(changed.queues);
+        const auto reta = rss::round_robin_reta(changed.queues, shared(dev).reta_size);
         std::copy(reta.begin(), reta.end(), changed.reta.begin());
     }
     rss = changed;
@@ -92,12 +119,13 @@ int rss_hash_update(rte_eth_dev *dev, rte_eth_rss_conf *conf) {
 int rss_hash_conf_get(rte_eth_dev *dev, rte_eth_rss_conf *conf) {
     const Shared::Rss &rss = shared(dev).rss;
     if (conf->rss_key) {
-        if (conf->rss_key_len < rss.key.size())
+        if (conf->rss_key_len < rss.key_size)
             return -EINVAL;
-        std::copy(rss.key.begin(), rss.key.end(), conf->rss_key);
+        std::copy_n(rss.key.begin(), rss.key_size, conf->rss_key);
     }
-    conf->rss_key_len = static_cast<uint8_t>(rss.key.size());
+    conf->rss_key_len = rss.key_size;
     conf->rss_hf = rss.types;
+    report_hash_function(*conf, rss.function);
     return 0;
 }
 

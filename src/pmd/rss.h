@@ -2,8 +2,12 @@
 #pragma once
 
 #include "pmd/compat.h"
+#include "rss/rss_config.h"
 
 namespace tapflow::pmd {
+
+/// What rss_hf may hold.
+constexpr uint64_t kRssTypes = rss::kAllTypes | rss::kAllModifiers;
 
 /// Takes over what rte_eth_dev_configure() asks for: key, types, and a round-robin RETA when the number of queues
 /// has changed. Returns 0 or -errno with a log line.

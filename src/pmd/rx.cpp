@@ -108,10 +108,11 @@ eth_rx_burst_t select_rx_burst(uint64_t offloads) {
 }
 
 const uint32_t *supported_ptypes() {
-    static constexpr std::array<uint32_t, 7> ptypes{RTE_PTYPE_L2_ETHER,
+    static constexpr std::array<uint32_t, 8> ptypes{RTE_PTYPE_L2_ETHER,
                                                     RTE_PTYPE_L3_IPV4_EXT_UNKNOWN,
                                                     RTE_PTYPE_L3_IPV6_EXT_UNKNOWN,
                                                     RTE_PTYPE_L4_FRAG,
+                                                    RTE_PTYPE_L4_SCTP,
                                                     RTE_PTYPE_L4_TCP,
                                                     RTE_PTYPE_L4_UDP,
                                                     RTE_PTYPE_UNKNOWN};

@@ -21,10 +21,16 @@ inline constexpr std::array<uint32_t, 16> kPacketTypes = [] {
     types[TAPFLOW_CLASS_IPV4_FRAGMENT] = v4 | RTE_PTYPE_L4_FRAG;
     types[TAPFLOW_CLASS_IPV4_TCP] = v4 | RTE_PTYPE_L4_TCP;
     types[TAPFLOW_CLASS_IPV4_UDP] = v4 | RTE_PTYPE_L4_UDP;
+    types[TAPFLOW_CLASS_IPV4_SCTP] = v4 | RTE_PTYPE_L4_SCTP;
+    types[TAPFLOW_CLASS_IPV4_ESP] = v4;
+    types[TAPFLOW_CLASS_IPV4_AH] = v4;
     types[TAPFLOW_CLASS_IPV6_OTHER] = v6;
     types[TAPFLOW_CLASS_IPV6_FRAGMENT] = v6 | RTE_PTYPE_L4_FRAG;
     types[TAPFLOW_CLASS_IPV6_TCP] = v6 | RTE_PTYPE_L4_TCP;
     types[TAPFLOW_CLASS_IPV6_UDP] = v6 | RTE_PTYPE_L4_UDP;
+    types[TAPFLOW_CLASS_IPV6_SCTP] = v6 | RTE_PTYPE_L4_SCTP;
+    types[TAPFLOW_CLASS_IPV6_ESP] = v6;
+    types[TAPFLOW_CLASS_IPV6_AH] = v6;
     return types;
 }();
 

@@ -16,7 +16,7 @@
 
 namespace tapflow::pmd {
 
-constexpr uint16_t kMaxQueues = 16;
+constexpr uint16_t kMaxQueues = TAPFLOW_QUEUES_MAX;
 constexpr uint16_t kMaxMacAddresses = 64;
 
 /// Written by one polling lcore, read by anyone: a plain add would do but for the readers' torn values.
@@ -59,12 +59,17 @@ struct alignas(RTE_CACHE_LINE_SIZE) TxQueue {
 /// dev_private: plain data in memory that ethdev allocates, shares between processes and frees.
 struct Shared {
     struct Rss {
-        std::array<uint8_t, rss::kKeySize> key{};
-        uint64_t types = 0;
-        std::array<uint16_t, rss::kDefaultRetaSize> reta{};
+        std::array<uint8_t, rss::kLongKeySize> key{};
+        uint8_t key_size = 0;
+        rss::Function function = rss::Function::Toeplitz;
+        uint64_t types = 0; ///< with modifiers
+        std::array<uint16_t, TAPFLOW_RETA_MAX> reta{};
         uint16_t queues = 0; ///< that the RETA was made for
     };
 
+    uint16_t reta_size = rss::kDefaultRetaSize;
+    uint8_t offered_key_size = rss::kKeySize;
+    rss::Function default_function = rss::Function::Toeplitz;
     Rss rss;
     std::array<RxQueue, kMaxQueues> rx;
     std::array<TxQueue, kMaxQueues> tx;
@@ -93,8 +98,11 @@ inline const char *name(const rte_eth_dev *dev) { return dev->data->name; }
 
 /// The configuration in shared memory as the engine takes it.
 inline rss::RssConfig rss_config(const Shared &state) {
-    return {
-        {state.rss.key.begin(), state.rss.key.end()}, state.rss.types, {state.rss.reta.begin(), state.rss.reta.end()}};
+    const Shared::Rss &rss = state.rss;
+    return {{rss.key.begin(), rss.key.begin() + rss.key_size},
+            rss.types,
+            {rss.reta.begin(), rss.reta.begin() + state.reta_size},
+            rss.function};
 }
 
 } // namespace tapflow::pmd

@@ -40,8 +40,13 @@ constexpr std::array kPortXstats{
     PortXstat{"rx_lease_lost", &tapflow_port_counters::no_lease},
 };
 
-/// A counter that each queue of a direction has, beside the packets and bytes that ethdev lists
-/// (AUTOFILL_QUEUE_XSTATS).
+uint64_t rx_errors(const rte_eth_dev *dev, uint16_t queue) {
+    const RxQueue &state = shared(dev).rx[queue];
+    return ring_drops(dev, queue) + state.oversize.get() + state.malformed.get();
+}
+
+/// A counter that each queue of a direction has. The first ones are those that ethdev would list, but for no more than
+/// 16 queues.
 struct QueueXstat {
     const char *name;
     uint64_t (*read)(const rte_eth_dev *dev, uint16_t queue);
@@ -53,6 +58,9 @@ template <Counter TxQueue::*Member> uint64_t read_tx(const rte_eth_dev *dev, uin
     return (shared(dev).tx[queue].*Member).get();
 }
 constexpr std::array kRxXstats{
+    QueueXstat{"packets", read_rx<&RxQueue::packets>},
+    QueueXstat{"bytes", read_rx<&RxQueue::bytes>},
+    QueueXstat{"errors", rx_errors},
     QueueXstat{"ring_full", ring_drops},
     QueueXstat{"ring_stuck", ring_stuck},
     QueueXstat{"no_mbuf", read_rx<&RxQueue::no_mbuf>},
@@ -60,8 +68,8 @@ constexpr std::array kRxXstats{
     QueueXstat{"malformed", read_rx<&RxQueue::malformed>},
 };
 constexpr std::array kTxXstats{
-    QueueXstat{"oversize", read_tx<&TxQueue::oversize>},
-    QueueXstat{"malformed", read_tx<&TxQueue::malformed>},
+    QueueXstat{"packets", read_tx<&TxQueue::packets>},     QueueXstat{"bytes", read_tx<&TxQueue::bytes>},
+    QueueXstat{"oversize", read_tx<&TxQueue::oversize>},   QueueXstat{"malformed", read_tx<&TxQueue::malformed>},
     QueueXstat{"link_down", read_tx<&TxQueue::link_down>},
 };
 
@@ -101,7 +109,7 @@ int stats_get(rte_eth_dev *dev, rte_eth_stats *stats) {
         if (i < RTE_ETHDEV_QUEUE_STAT_CNTRS) {
             stats->q_ipackets[i] = queue.packets.get();
             stats->q_ibytes[i] = queue.bytes.get();
-            stats->q_errors[i] = ring_drops(dev, i) + queue.oversize.get() + queue.malformed.get();
+            stats->q_errors[i] = rx_errors(dev, i);
         }
     }
     for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++) {

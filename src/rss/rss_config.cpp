@@ -8,24 +8,88 @@
 namespace tapflow::rss {
 namespace {
 
-/// Which inputs a packet class has, by the types that are set.
+constexpr uint8_t kPorts = TAPFLOW_INPUT_ADDRESSES | TAPFLOW_INPUT_PORTS;
+constexpr uint8_t kSpi = TAPFLOW_INPUT_ADDRESSES | TAPFLOW_INPUT_SPI;
+constexpr uint8_t kAddresses = TAPFLOW_INPUT_ADDRESSES;
+constexpr uint8_t kExtension = TAPFLOW_INPUT_EXTENSION;
+
+/// What a packet class is hashed over where one of the types is set.
 struct ClassInput {
     tapflow_packet_class packet_class;
-    uint64_t own_type;    ///< selects `own_input`
-    uint64_t family_type; ///< selects L3
-    tapflow_hash_input own_input;
+    uint64_t types;
+    uint8_t input;
 };
 
+/// Of the rows of a class, the first whose type is set counts.
 constexpr std::array kClassInputs{
-    ClassInput{TAPFLOW_CLASS_IPV4_OTHER, kIpv4Other, kIpv4, TAPFLOW_INPUT_L3},
-    ClassInput{TAPFLOW_CLASS_IPV4_FRAGMENT, kFragmentIpv4, kIpv4, TAPFLOW_INPUT_L3},
-    ClassInput{TAPFLOW_CLASS_IPV4_TCP, kIpv4Tcp, kIpv4, TAPFLOW_INPUT_L3_L4},
-    ClassInput{TAPFLOW_CLASS_IPV4_UDP, kIpv4Udp, kIpv4, TAPFLOW_INPUT_L3_L4},
-    ClassInput{TAPFLOW_CLASS_IPV6_OTHER, kIpv6Other, kIpv6, TAPFLOW_INPUT_L3},
-    ClassInput{TAPFLOW_CLASS_IPV6_FRAGMENT, kFragmentIpv6, kIpv6, TAPFLOW_INPUT_L3},
-    ClassInput{TAPFLOW_CLASS_IPV6_TCP, kIpv6Tcp, kIpv6, TAPFLOW_INPUT_L3_L4},
-    ClassInput{TAPFLOW_CLASS_IPV6_UDP, kIpv6Udp, kIpv6, TAPFLOW_INPUT_L3_L4},
+    ClassInput{TAPFLOW_CLASS_NOT_IP, kL2Payload, TAPFLOW_INPUT_L2},
+
+    ClassInput{TAPFLOW_CLASS_IPV4_OTHER, kIpv4Other | kIpv4, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV4_FRAGMENT, kFragmentIpv4 | kIpv4, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV4_TCP, kIpv4Tcp, kPorts},
+    ClassInput{TAPFLOW_CLASS_IPV4_TCP, kIpv4, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV4_UDP, kIpv4Udp, kPorts},
+    ClassInput{TAPFLOW_CLASS_IPV4_UDP, kIpv4, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV4_SCTP, kIpv4Sctp, kPorts},
+    ClassInput{TAPFLOW_CLASS_IPV4_SCTP, kIpv4, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV4_ESP, kEsp, kSpi},
+    ClassInput{TAPFLOW_CLASS_IPV4_ESP, kIpv4Other | kIpv4, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV4_AH, kAh, kSpi},
+    ClassInput{TAPFLOW_CLASS_IPV4_AH, kIpv4Other | kIpv4, kAddresses},
+
+    ClassInput{TAPFLOW_CLASS_IPV6_OTHER, kIpv6Ex, kAddresses | kExtension},
+    ClassInput{TAPFLOW_CLASS_IPV6_OTHER, kIpv6Other | kIpv6, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV6_FRAGMENT, kIpv6Ex, kAddresses | kExtension},
+    ClassInput{TAPFLOW_CLASS_IPV6_FRAGMENT, kFragmentIpv6 | kIpv6, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV6_TCP, kIpv6Tcp, kPorts},
+    ClassInput{TAPFLOW_CLASS_IPV6_TCP, kIpv6TcpEx, kPorts | kExtension},
+    ClassInput{TAPFLOW_CLASS_IPV6_TCP, kIpv6Ex, kAddresses | kExtension},
+    ClassInput{TAPFLOW_CLASS_IPV6_TCP, kIpv6, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV6_UDP, kIpv6Udp, kPorts},
+    ClassInput{TAPFLOW_CLASS_IPV6_UDP, kIpv6UdpEx, kPorts | kExtension},
+    ClassInput{TAPFLOW_CLASS_IPV6_UDP, kIpv6Ex, kAddresses | kExtension},
+    ClassInput{TAPFLOW_CLASS_IPV6_UDP, kIpv6, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV6_SCTP, kIpv6Sctp, kPorts},
+    ClassInput{TAPFLOW_CLASS_IPV6_SCTP, kIpv6Ex, kAddresses | kExtension},
+    ClassInput{TAPFLOW_CLASS_IPV6_SCTP, kIpv6, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV6_ESP, kEsp, kSpi},
+    ClassInput{TAPFLOW_CLASS_IPV6_ESP, kIpv6Ex, kAddresses | kExtension},
+    ClassInput{TAPFLOW_CLASS_IPV6_ESP, kIpv6Other | kIpv6, kAddresses},
+    ClassInput{TAPFLOW_CLASS_IPV6_AH, kAh, kSpi},
+    ClassInput{TAPFLOW_CLASS_IPV6_AH, kIpv6Ex, kAddresses | kExtension},
+    ClassInput{TAPFLOW_CLASS_IPV6_AH, kIpv6Other | kIpv6, kAddresses},
 };
+
+/// A field of the hash input: its bytes have the tables from `row` on, and stand at `position` in the input.
+struct Field {
+    size_t row;
+    size_t length;
+    size_t position;
+    size_t counterpart;  ///< position of the source's destination or the other way round; its own: there is none
+    uint64_t only;       ///< Modifier that selects this field alone
+    uint64_t other_only; ///< Modifier that leaves it out
+};
+
+constexpr std::array kFields{
+    Field{TAPFLOW_ROW_IPV4, 4, 0, 4, kL3SourceOnly, kL3DestinationOnly},
+    Field{TAPFLOW_ROW_IPV4 + 4, 4, 4, 0, kL3DestinationOnly, kL3SourceOnly},
+    Field{TAPFLOW_ROW_PORTS4, 2, 8, 10, kL4SourceOnly, kL4DestinationOnly},
+    Field{TAPFLOW_ROW_PORTS4 + 2, 2, 10, 8, kL4DestinationOnly, kL4SourceOnly},
+    Field{TAPFLOW_ROW_SPI4, 4, 8, 8, 0, 0},
+
+    Field{TAPFLOW_ROW_IPV6, 16, 0, 16, kL3SourceOnly, kL3DestinationOnly},
+    Field{TAPFLOW_ROW_IPV6 + 16, 16, 16, 0, kL3DestinationOnly, kL3SourceOnly},
+    Field{TAPFLOW_ROW_PORTS6, 2, 32, 34, kL4SourceOnly, kL4DestinationOnly},
+    Field{TAPFLOW_ROW_PORTS6 + 2, 2, 34, 32, kL4DestinationOnly, kL4SourceOnly},
+    Field{TAPFLOW_ROW_SPI6, 4, 32, 32, 0, 0},
+
+    Field{TAPFLOW_ROW_L2, 6, 0, 6, kL2DestinationOnly, kL2SourceOnly},
+    Field{TAPFLOW_ROW_L2 + 6, 6, 6, 0, kL2SourceOnly, kL2DestinationOnly},
+    Field{TAPFLOW_ROW_L2 + 12, 2, 12, 12, 0, 0},
+};
+
+/// True if only one of a pair's modifiers is set, and it is `modifier`.
+bool alone(uint64_t types, uint64_t modifier, uint64_t other) { return (types & modifier) && !(types & other); }
 
 /// The 32 bits of the key from bit `bit` on.
 uint32_t key_window(std::span<const uint8_t> key, size_t bit) {
@@ -34,6 +98,18 @@ uint32_t key_window(std::span<const uint8_t> key, size_t bit) {
     for (size_t i = 0; i < 5; i++)
         window = window << 8 | (byte + i < key.size() ? key[byte + i] : 0u);
     return static_cast<uint32_t>(window >> (8 - bit % 8));
+}
+
+/// Adds (exclusive-or) to a byte's table what the byte contributes at a position of the function's input.
+void add_contribution(const RssConfig &config, size_t position, std::span<__u32, 256> table) {
+    for (size_t bit = 0; bit < 8; bit++) {
+        const uint32_t contribution = config.function == Function::SimpleXor
+                                          ? 0x80000000u >> (8 * (position % 4) + bit)
+                                          : key_window(config.key, 8 * position + bit);
+        for (size_t value = 0; value < 256; value++)
+            if (value & (0x80u >> bit))
+                table[value] ^= contribution;
+    }
 }
 
 } // namespace
@@ -54,11 +130,11 @@ std::vector<uint16_t> round_robin_reta(unsigned queues, size_t slots) {
 }
 
 Result<void> validate(const RssConfig &config, unsigned queues) {
-    if (config.key.size() != kKeySize)
+    if (config.key.size() != kKeySize && config.key.size() != kLongKeySize)
         return Error{EINVAL, "set RSS key",
                      "the key has " + std::to_string(config.key.size()) + " bytes, needed are " +
-                         std::to_string(kKeySize)};
-    if (config.types & ~kAllTypes)
+                         std::to_string(kKeySize) + " or " + std::to_string(kLongKeySize)};
+    if (config.types & ~(kAllTypes | kAllModifiers))
         return Error{EINVAL, "set RSS types", "a type that is not supported is set"};
     if (!std::has_single_bit(config.reta.size()) || config.reta.size() > TAPFLOW_RETA_MAX)
         return Error{EINVAL, "set RETA", "its size must be a power of two up to " + std::to_string(TAPFLOW_RETA_MAX)};
@@ -72,21 +148,32 @@ Result<void> validate(const RssConfig &config, unsigned queues) {
 
 void build_tables(const RssConfig &config, tapflow_rss &tables) {
     tables = {};
-    for (size_t i = 0; i < TAPFLOW_HASH_INPUT_MAX; i++)
-        for (size_t bit = 0; bit < 8; bit++) {
-            const uint32_t window = key_window(config.key, 8 * i + bit);
-            for (size_t value = 0; value < 256; value++)
-                if (value & (0x80u >> bit))
-                    tables.toeplitz[i][value] ^= window;
+    for (const Field &field : kFields) {
+        if (alone(config.types, field.other_only, field.only))
+            continue;
+        // Source ^ destination at both places: each byte of either counts at both.
+        const bool mirrored = config.function == Function::SymmetricToeplitz && field.counterpart != field.position &&
+                              !alone(config.types, field.only, field.other_only);
+        for (size_t i = 0; i < field.length; i++) {
+            const std::span table(tables.table[field.row + i]);
+            add_contribution(config, field.position + i, table);
+            if (mirrored)
+                add_contribution(config, field.counterpart + i, table);
         }
+    }
     std::copy(config.reta.begin(), config.reta.end(), tables.reta);
     tables.reta_mask = static_cast<uint32_t>(config.reta.size() - 1);
     for (const ClassInput &row : kClassInputs) {
-        if (config.types & row.own_type)
-            tables.input[row.packet_class] = row.own_input;
-        else if (config.types & row.family_type)
-            tables.input[row.packet_class] = TAPFLOW_INPUT_L3;
+        uint8_t &input = tables.input[row.packet_class];
+        if (input == 0 && config.types & row.types)
+            input = row.input;
+        if (input & TAPFLOW_INPUT_EXTENSION)
+            tables.flags |= TAPFLOW_RSS_EXTENSION;
     }
+    if (alone(config.types, kInnermost, kOutermost))
+        tables.flags |= TAPFLOW_RSS_INNERMOST;
+    if (config.function == Function::SymmetricToeplitzSort)
+        tables.flags |= TAPFLOW_RSS_SORT;
 }
 
 } // namespace tapflow::rss

@@ -18,27 +18,61 @@ enum Type : uint64_t {
     kFragmentIpv4 = 1ull << 3,
     kIpv4Tcp = 1ull << 4,
     kIpv4Udp = 1ull << 5,
+    kIpv4Sctp = 1ull << 6,
     kIpv4Other = 1ull << 7,
     kIpv6 = 1ull << 8,
     kFragmentIpv6 = 1ull << 9,
     kIpv6Tcp = 1ull << 10,
     kIpv6Udp = 1ull << 11,
+    kIpv6Sctp = 1ull << 12,
     kIpv6Other = 1ull << 13,
+    kL2Payload = 1ull << 14,
+    kIpv6Ex = 1ull << 15,
+    kIpv6TcpEx = 1ull << 16,
+    kIpv6UdpEx = 1ull << 17,
+    kEsp = 1ull << 27,
+    kAh = 1ull << 28,
 };
-constexpr uint64_t kAllTypes =
-    kIpv4 | kFragmentIpv4 | kIpv4Tcp | kIpv4Udp | kIpv4Other | kIpv6 | kFragmentIpv6 | kIpv6Tcp | kIpv6Udp | kIpv6Other;
+constexpr uint64_t kAllTypes = kIpv4 | kFragmentIpv4 | kIpv4Tcp | kIpv4Udp | kIpv4Sctp | kIpv4Other | kIpv6 |
+                               kFragmentIpv6 | kIpv6Tcp | kIpv6Udp | kIpv6Sctp | kIpv6Other | kL2Payload | kIpv6Ex |
+                               kIpv6TcpEx | kIpv6UdpEx | kEsp | kAh;
 
+/// What narrows the types, in the same word. Both of a pair are as none of it.
+enum Modifier : uint64_t {
+    kL2SourceOnly = 1ull << 59,
+    kL2DestinationOnly = 1ull << 58,
+    kL3SourceOnly = 1ull << 63,
+    kL3DestinationOnly = 1ull << 62,
+    kL4SourceOnly = 1ull << 61,
+    kL4DestinationOnly = 1ull << 60,
+    kOutermost = 1ull << 50, ///< of a tunnel packet, the outer headers; so is neither of the two, and both
+    kInnermost = 2ull << 50, ///< of a tunnel packet, the inner headers
+};
+constexpr uint64_t kAllModifiers = kL2SourceOnly | kL2DestinationOnly | kL3SourceOnly | kL3DestinationOnly |
+                                   kL4SourceOnly | kL4DestinationOnly | kOutermost | kInnermost;
+
+/// How fields become a hash; DPDK's enum rte_eth_hash_function.
+enum class Function : uint8_t {
+    Toeplitz,
+    SimpleXor,             ///< exclusive-or of the input's 32-bit words, in network byte order
+    SymmetricToeplitz,     ///< Toeplitz with source and destination both replaced by source ^ destination
+    SymmetricToeplitzSort, ///< Toeplitz with the lower address and the lower port first
+};
+
+/// Only the first 40 bytes of a key meet input (36 bytes of it); a key of 52 is kept whole for who asks for it.
 constexpr size_t kKeySize = 40;
+constexpr size_t kLongKeySize = 52;
 constexpr size_t kDefaultRetaSize = 128;
 
 /// The key of Microsoft's RSS verification suite, the default of most NIC drivers.
 std::span<const uint8_t> default_key();
 
-/// Key, types and redirection table. A plain value.
+/// Key, types, function and redirection table. A plain value.
 struct RssConfig {
-    std::vector<uint8_t> key;   ///< kKeySize bytes
-    uint64_t types = 0;         ///< Type bits; 0: nothing is hashed, everything goes to reta[0]
+    std::vector<uint8_t> key;   ///< kKeySize or kLongKeySize bytes
+    uint64_t types = 0;         ///< Type and Modifier bits; no Type: nothing is hashed, everything goes to reta[0]
     std::vector<uint16_t> reta; ///< queue of each slot; a power of two of slots, at most TAPFLOW_RETA_MAX
+    Function function = Function::Toeplitz;
 
     bool operator==(const RssConfig &) const = default;
 };
@@ -51,8 +85,12 @@ Result<void> validate(const RssConfig &config, unsigned queues);
 
 /// Fills the classifier's tables from a valid configuration.
 ///
-/// A packet of a class is hashed over addresses and ports where its own type is set, over addresses where only the
-/// type of all packets of its IP version is set, else not at all.
+/// A packet is hashed over addresses and ports (or SPI) where the type of its protocol is set, else over addresses
+/// where a type of its kind (fragment, other) or of all packets of its IP version is set, else not at all. kIpv6TcpEx
+/// and kIpv6UdpEx are like kIpv6Tcp and kIpv6Udp, kIpv6Ex like kIpv6, with the addresses of a mobile node (home address
+/// option, type 2 routing header) in the header's place. Where both are set, the plain one decides for ports, kIpv6Ex
+/// for addresses, as in Intel's 82576. kL2Payload: what is not IP, over MAC addresses and EtherType. Fields that a
+/// Modifier leaves out count as zero.
 void build_tables(const RssConfig &config, tapflow_rss &tables);
 
 } // namespace tapflow::rss

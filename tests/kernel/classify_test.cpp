@@ -35,6 +35,8 @@ rss::RssConfig random_rss(std::mt19937_64 &random, unsigned queues) {
     for (size_t i = 0; i < rss::kKeySize; i++)
         config.key.push_back(static_cast<uint8_t>(random()));
     config.types = random() % 3 == 0 ? rss::kAllTypes : random() & rss::kAllTypes;
+    config.types |= random() & random() & rss::kAllModifiers;
+    config.function = static_cast<rss::Function>(random() % 4);
     config.reta.resize(size_t{1} << random() % 10);
     for (uint16_t &slot : config.reta)
         slot = static_cast<uint16_t>(random() % queues);

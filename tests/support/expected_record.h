@@ -4,6 +4,7 @@
 
 #include "packet/build.h"
 #include "packet/parse.h"
+#include "rss/fields.h"
 #include "rss/rss_config.h"
 #include "rss/toeplitz.h"
 
@@ -49,8 +50,10 @@ inline rss::RssConfig rss_config(uint64_t types, std::vector<uint16_t> reta = rs
 
 /// `outer_tpid`: of a VLAN tag beside the frame, as on the wire; 0 for none.
 inline Classified classify(const tapflow_rss &tables, std::span<const uint8_t> frame, uint16_t outer_tpid = 0) {
-    const tapflow_packet packet = parse(frame, outer_tpid);
+    tapflow_packet packet = parse(frame, outer_tpid);
     Classified result{packet.packet_class, packet.l3_offset, packet.l4_offset, false, 0, 0};
+    if (tables.flags != 0)
+        tapflow_rss_fields(&tables, frame.data(), frame.data() + frame.size(), &packet);
     result.hashed = tapflow_rss_hash(&tables, &packet, &result.hash) != 0;
     result.queue = tapflow_rss_queue(&tables, result.hash);
     return result;

@@ -122,7 +122,7 @@ class RandomPackets {
     }
 
     void add_transport(packet::Packet &packet) {
-        switch (below(7)) {
+        switch (below(10)) {
         case 0:
         case 1:
             packet.tcp({.src_port = any<uint16_t>(), .dst_port = any<uint16_t>(), .seq = any<uint32_t>()});
@@ -137,10 +137,74 @@ class RandomPackets {
         case 5:
             packet.icmp();
             break;
+        case 6:
+            packet.next_type(50).raw(garbage(8)); // ESP: SPI and sequence number
+            break;
+        case 7:
+            packet.authentication(any<uint32_t>(), any<uint32_t>(), garbage(12)).udp(any<uint16_t>(), any<uint16_t>());
+            break;
+        case 8:
+            add_tunnel(packet);
+            break;
         default:
             packet.next_type(any<uint8_t>());
             break;
         }
+    }
+
+    /// One that is known, with Ethernet or IP in it, or with something else.
+    void add_tunnel(packet::Packet &packet) {
+        switch (below(6)) {
+        case 0:
+            packet.udp(any<uint16_t>(), 4789).raw({chance(90) ? uint8_t{8} : any<uint8_t>(), 0, 0, 0, 1, 2, 3, 0});
+            add_inner_ethernet(packet);
+            break;
+        case 1: {
+            const auto words = static_cast<uint8_t>(chance(80) ? below(4) : any<uint8_t>());
+            packet.udp(any<uint16_t>(), 6081)
+                .raw({words, 0, 0x65, 0x58, 1, 2, 3, 0})
+                .raw(garbage((words & 0x3fU) * 4U));
+            add_inner_ethernet(packet);
+            break;
+        }
+        case 2: {
+            const auto flags = static_cast<uint8_t>(chance(90) ? any<uint8_t>() & 0xb0U : any<uint8_t>());
+            const size_t options =
+                ((flags & 0x80U) != 0 ? 4U : 0U) + ((flags & 0x20U) != 0 ? 4U : 0U) + ((flags & 0x10U) != 0 ? 4U : 0U);
+            packet.next_type(47).raw({flags, 0, 0x65, 0x58}).raw(garbage(options));
+            add_inner_ethernet(packet);
+            break;
+        }
+        case 3:
+            packet.next_type(47).raw({0, 0, 0x08, 0});
+            add_inner_ipv4(packet);
+            break;
+        case 4:
+            packet.next_type(4);
+            add_inner_ipv4(packet);
+            break;
+        default:
+            packet.next_type(41);
+            packet.raw(inner(packet::Packet().ether().ipv6("2001:db8::1", "2001:db8::2").tcp(any<uint16_t>(), 80), 14));
+            break;
+        }
+    }
+
+    void add_inner_ethernet(packet::Packet &packet) {
+        packet::Packet inside;
+        inside.ether();
+        if (chance(20))
+            inside.vlan(5);
+        packet.raw(inside.ipv4("10.8.0.1", "10.9.0.1").udp(any<uint16_t>(), any<uint16_t>()).payload(10).bytes());
+    }
+
+    void add_inner_ipv4(packet::Packet &packet) {
+        packet.raw(inner(packet::Packet().ether().ipv4("10.8.0.1", "10.9.0.1").tcp(any<uint16_t>(), 443), 14));
+    }
+
+    static packet::Bytes inner(const packet::Packet &packet, size_t skip) {
+        const packet::Bytes bytes = packet.bytes();
+        return {bytes.begin() + static_cast<ptrdiff_t>(skip), bytes.end()};
     }
 
     std::mt19937_64 random_;

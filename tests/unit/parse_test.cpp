@@ -133,7 +133,7 @@ TEST(Parse, Ipv6ExtensionHeadersAreLookedThrough) {
            54 + 32);
     expect(v6().fragment({}).udp(1, 2), kFragment6, 0); // an atomic fragment
     expect(v6().hop_by_hop().fragment({.offset = 9}).payload(30), kFragment6, 0);
-    expect(v6().authentication(1, 2).udp(1, 2), kOther6, 54); // not looked through: AH is the header behind IP
+    expect(v6().authentication(1, 2).udp(1, 2), TAPFLOW_CLASS_IPV6_AH, 54); // not looked through
     expect(v6().icmpv6(), kOther6, 54);
     expect(v6().next_type(59), kOther6, 54); // no next header
 }
@@ -185,13 +185,25 @@ TEST(Parse, WhatOnlyLooksLikeIpIsNotIp) {
     }
 }
 
-TEST(Parse, OnlyTcpAndUdpHavePorts) {
+TEST(Parse, PortsAndSpiAreThoseOfTheirProtocols) {
+    const std::map<unsigned, std::pair<unsigned, size_t>> known{
+        {6, {kTcp4, 0}},
+        {17, {kUdp4, 0}},
+        {132, {TAPFLOW_CLASS_IPV4_SCTP, 0}},
+        {50, {TAPFLOW_CLASS_IPV4_ESP, 0}},
+        {51, {TAPFLOW_CLASS_IPV4_AH, 4}},
+    };
     for (unsigned protocol = 0; protocol < 256; protocol++) {
-        const tapflow_packet packet = parse(
-            Packet().ether().ipv4("1.1.1.1", "2.2.2.2").next_type(static_cast<uint16_t>(protocol)).payload(40).bytes());
-        const unsigned expected = protocol == 6 ? kTcp4 : protocol == 17 ? kUdp4 : kOther4;
-        EXPECT_EQ(packet.packet_class, expected) << protocol;
-        EXPECT_EQ(packet.ports != 0, protocol == 6 || protocol == 17) << protocol;
+        const Bytes frame =
+            Packet().ether().ipv4("1.1.1.1", "2.2.2.2").next_type(static_cast<uint16_t>(protocol)).payload(40).bytes();
+        const tapflow_packet packet = parse(frame);
+        const auto found = known.find(protocol);
+        EXPECT_EQ(packet.packet_class, found == known.end() ? kOther4 : found->second.first) << protocol;
+        uint32_t field = 0;
+        if (found != known.end())
+            std::memcpy(&field, &frame[34 + found->second.second], sizeof(field));
+        EXPECT_EQ(packet.ports, field) << protocol;
+        EXPECT_EQ(packet.protocol, protocol) << protocol;
         EXPECT_EQ(packet.l4_offset, 34) << protocol;
     }
 }

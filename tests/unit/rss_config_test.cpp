@@ -31,11 +31,11 @@ TEST(RssConfig, AcceptsWhatItShould) {
 }
 
 TEST(RssConfig, AKeyOfTheWrongSizeIsRefusedNamingBothSizes) {
-    for (const size_t size : {0U, 39U, 41U, 52U}) {
+    for (const size_t size : {0U, 39U, 41U, 51U, 53U}) {
         const Error error = refusal([&](RssConfig &config) { config.key.resize(size); });
         EXPECT_EQ(error.code, EINVAL);
         EXPECT_EQ(error.what, "set RSS key");
-        EXPECT_EQ(error.detail, "the key has " + std::to_string(size) + " bytes, needed are 40");
+        EXPECT_EQ(error.detail, "the key has " + std::to_string(size) + " bytes, needed are 40 or 52");
     }
 }
 
@@ -43,7 +43,7 @@ TEST(RssConfig, ATypeThatIsUnknownIsRefused) {
     for (unsigned bit = 0; bit < 64; bit++) {
         const uint64_t type = 1ULL << bit;
         const Error error = refusal([&](RssConfig &config) { config.types = type; });
-        EXPECT_EQ(error.code, (type & rss::kAllTypes) != 0 ? 0 : EINVAL) << "bit " << bit;
+        EXPECT_EQ(error.code, (type & (rss::kAllTypes | rss::kAllModifiers)) != 0 ? 0 : EINVAL) << "bit " << bit;
         if (error.code != 0) {
             EXPECT_EQ(error.what, "set RSS types") << "bit " << bit;
         }
@@ -83,6 +83,7 @@ std::map<tapflow_packet_class, packet::Bytes> frame_of_each_class() {
     using packet::Packet;
     const auto v4 = [] { return Packet().ether().ipv4("10.1.2.3", "10.4.5.6"); };
     const auto v6 = [] { return Packet().ether().ipv6("2001:db8::1", "2001:db8::2"); };
+    const packet::Bytes spi{0xca, 0xfe, 0xba, 0xbe};
     return {
         {TAPFLOW_CLASS_NOT_IP, Packet().ether().arp({}).pad_to(60).bytes()},
         {TAPFLOW_CLASS_IPV4_OTHER, v4().icmp().payload(40).bytes()},
@@ -94,43 +95,72 @@ std::map<tapflow_packet_class, packet::Bytes> frame_of_each_class() {
                                           .bytes()},
         {TAPFLOW_CLASS_IPV4_TCP, v4().tcp(1000, 2000).bytes()},
         {TAPFLOW_CLASS_IPV4_UDP, v4().udp(1000, 2000).bytes()},
+        {TAPFLOW_CLASS_IPV4_SCTP, v4().sctp(1000, 2000).bytes()},
+        {TAPFLOW_CLASS_IPV4_ESP, v4().next_type(50).raw(spi).payload(20).bytes()},
+        {TAPFLOW_CLASS_IPV4_AH, v4().authentication(0xcafebabe, 1).udp(1000, 2000).bytes()},
         {TAPFLOW_CLASS_IPV6_OTHER, v6().icmpv6().bytes()},
         {TAPFLOW_CLASS_IPV6_FRAGMENT, v6().fragment({.more = true}).udp(1000, 2000).payload(32).bytes()},
         {TAPFLOW_CLASS_IPV6_TCP, v6().tcp(1000, 2000).bytes()},
         {TAPFLOW_CLASS_IPV6_UDP, v6().udp(1000, 2000).bytes()},
+        {TAPFLOW_CLASS_IPV6_SCTP, v6().sctp(1000, 2000).bytes()},
+        {TAPFLOW_CLASS_IPV6_ESP, v6().next_type(50).raw(spi).payload(20).bytes()},
+        {TAPFLOW_CLASS_IPV6_AH, v6().authentication(0xcafebabe, 1).udp(1000, 2000).bytes()},
     };
+}
+
+constexpr unsigned kL3 = TAPFLOW_INPUT_ADDRESSES;
+constexpr unsigned kL4 = kL3 | TAPFLOW_INPUT_PORTS;
+constexpr unsigned kSpi = kL3 | TAPFLOW_INPUT_SPI;
+constexpr unsigned kL3Ex = kL3 | TAPFLOW_INPUT_EXTENSION;
+constexpr unsigned kL4Ex = kL4 | TAPFLOW_INPUT_EXTENSION;
+
+using Inputs = std::map<tapflow_packet_class, unsigned>;
+
+/// Every class of an IP version with one input.
+Inputs all(tapflow_packet_class first, unsigned input) {
+    Inputs inputs;
+    for (int i = first; i <= first + (TAPFLOW_CLASS_IPV4_AH - TAPFLOW_CLASS_IPV4_OTHER); i++)
+        inputs[static_cast<tapflow_packet_class>(i)] = input;
+    return inputs;
+}
+
+Inputs with(Inputs inputs, const Inputs &others) {
+    for (const auto &[packet_class, input] : others)
+        inputs[packet_class] = input;
+    return inputs;
 }
 
 struct TypeRow {
     uint64_t type;
-    std::map<tapflow_packet_class, tapflow_hash_input> inputs; ///< a class that is missing is not hashed
+    Inputs inputs; ///< a class that is missing is not hashed
 };
 
 const std::vector<TypeRow> kTypeRows{
     {0, {}},
-    {rss::kIpv4,
-     {{TAPFLOW_CLASS_IPV4_OTHER, TAPFLOW_INPUT_L3},
-      {TAPFLOW_CLASS_IPV4_FRAGMENT, TAPFLOW_INPUT_L3},
-      {TAPFLOW_CLASS_IPV4_TCP, TAPFLOW_INPUT_L3},
-      {TAPFLOW_CLASS_IPV4_UDP, TAPFLOW_INPUT_L3}}},
-    {rss::kFragmentIpv4, {{TAPFLOW_CLASS_IPV4_FRAGMENT, TAPFLOW_INPUT_L3}}},
-    {rss::kIpv4Tcp, {{TAPFLOW_CLASS_IPV4_TCP, TAPFLOW_INPUT_L3_L4}}},
-    {rss::kIpv4Udp, {{TAPFLOW_CLASS_IPV4_UDP, TAPFLOW_INPUT_L3_L4}}},
-    {rss::kIpv4Other, {{TAPFLOW_CLASS_IPV4_OTHER, TAPFLOW_INPUT_L3}}},
-    {rss::kIpv6,
-     {{TAPFLOW_CLASS_IPV6_OTHER, TAPFLOW_INPUT_L3},
-      {TAPFLOW_CLASS_IPV6_FRAGMENT, TAPFLOW_INPUT_L3},
-      {TAPFLOW_CLASS_IPV6_TCP, TAPFLOW_INPUT_L3},
-      {TAPFLOW_CLASS_IPV6_UDP, TAPFLOW_INPUT_L3}}},
-    {rss::kFragmentIpv6, {{TAPFLOW_CLASS_IPV6_FRAGMENT, TAPFLOW_INPUT_L3}}},
-    {rss::kIpv6Tcp, {{TAPFLOW_CLASS_IPV6_TCP, TAPFLOW_INPUT_L3_L4}}},
-    {rss::kIpv6Udp, {{TAPFLOW_CLASS_IPV6_UDP, TAPFLOW_INPUT_L3_L4}}},
-    {rss::kIpv6Other, {{TAPFLOW_CLASS_IPV6_OTHER, TAPFLOW_INPUT_L3}}},
-    {rss::kIpv4 | rss::kIpv4Udp,
-     {{TAPFLOW_CLASS_IPV4_OTHER, TAPFLOW_INPUT_L3},
-      {TAPFLOW_CLASS_IPV4_FRAGMENT, TAPFLOW_INPUT_L3},
-      {TAPFLOW_CLASS_IPV4_TCP, TAPFLOW_INPUT_L3},
-      {TAPFLOW_CLASS_IPV4_UDP, TAPFLOW_INPUT_L3_L4}}},
+    {rss::kIpv4, all(TAPFLOW_CLASS_IPV4_OTHER, kL3)},
+    {rss::kFragmentIpv4, {{TAPFLOW_CLASS_IPV4_FRAGMENT, kL3}}},
+    {rss::kIpv4Tcp, {{TAPFLOW_CLASS_IPV4_TCP, kL4}}},
+    {rss::kIpv4Udp, {{TAPFLOW_CLASS_IPV4_UDP, kL4}}},
+    {rss::kIpv4Sctp, {{TAPFLOW_CLASS_IPV4_SCTP, kL4}}},
+    {rss::kIpv4Other, {{TAPFLOW_CLASS_IPV4_OTHER, kL3}, {TAPFLOW_CLASS_IPV4_ESP, kL3}, {TAPFLOW_CLASS_IPV4_AH, kL3}}},
+    {rss::kIpv6, all(TAPFLOW_CLASS_IPV6_OTHER, kL3)},
+    {rss::kFragmentIpv6, {{TAPFLOW_CLASS_IPV6_FRAGMENT, kL3}}},
+    {rss::kIpv6Tcp, {{TAPFLOW_CLASS_IPV6_TCP, kL4}}},
+    {rss::kIpv6Udp, {{TAPFLOW_CLASS_IPV6_UDP, kL4}}},
+    {rss::kIpv6Sctp, {{TAPFLOW_CLASS_IPV6_SCTP, kL4}}},
+    {rss::kIpv6Other, {{TAPFLOW_CLASS_IPV6_OTHER, kL3}, {TAPFLOW_CLASS_IPV6_ESP, kL3}, {TAPFLOW_CLASS_IPV6_AH, kL3}}},
+    {rss::kL2Payload, {{TAPFLOW_CLASS_NOT_IP, TAPFLOW_INPUT_L2}}},
+    {rss::kIpv6Ex, all(TAPFLOW_CLASS_IPV6_OTHER, kL3Ex)},
+    {rss::kIpv6TcpEx, {{TAPFLOW_CLASS_IPV6_TCP, kL4Ex}}},
+    {rss::kIpv6UdpEx, {{TAPFLOW_CLASS_IPV6_UDP, kL4Ex}}},
+    {rss::kEsp, {{TAPFLOW_CLASS_IPV4_ESP, kSpi}, {TAPFLOW_CLASS_IPV6_ESP, kSpi}}},
+    {rss::kAh, {{TAPFLOW_CLASS_IPV4_AH, kSpi}, {TAPFLOW_CLASS_IPV6_AH, kSpi}}},
+    // A protocol's own type comes before those of all packets, the plain one first; for addresses kIpv6Ex comes first.
+    {rss::kIpv4 | rss::kIpv4Udp | rss::kEsp,
+     with(all(TAPFLOW_CLASS_IPV4_OTHER, kL3),
+          {{TAPFLOW_CLASS_IPV4_UDP, kL4}, {TAPFLOW_CLASS_IPV4_ESP, kSpi}, {TAPFLOW_CLASS_IPV6_ESP, kSpi}})},
+    {rss::kIpv6 | rss::kIpv6Ex | rss::kIpv6Udp | rss::kIpv6UdpEx | rss::kIpv6TcpEx | rss::kFragmentIpv6,
+     with(all(TAPFLOW_CLASS_IPV6_OTHER, kL3Ex), {{TAPFLOW_CLASS_IPV6_UDP, kL4}, {TAPFLOW_CLASS_IPV6_TCP, kL4Ex}})},
 };
 
 TEST(RssConfig, EachTypeSelectsItsClassesAndInputsOnly) {
@@ -142,11 +172,11 @@ TEST(RssConfig, EachTypeSelectsItsClassesAndInputsOnly) {
         const auto tables = tables_of(rss_config(row.type));
         for (const auto &[packet_class, frame] : frames) {
             const auto selected = row.inputs.find(packet_class);
-            const tapflow_hash_input input = selected == row.inputs.end() ? TAPFLOW_INPUT_NONE : selected->second;
+            const unsigned input = selected == row.inputs.end() ? 0U : selected->second;
             EXPECT_EQ(tables->input[packet_class], input) << "types " << row.type << ", class " << packet_class;
             const Classified result = classify(*tables, frame);
             EXPECT_EQ(result.packet_class, unsigned{packet_class});
-            EXPECT_EQ(result.hashed, input != TAPFLOW_INPUT_NONE) << "types " << row.type << ", class " << packet_class;
+            EXPECT_EQ(result.hashed, input != 0) << "types " << row.type << ", class " << packet_class;
         }
     }
     EXPECT_EQ(covered, rss::kAllTypes) << "every type has a row";

@@ -81,8 +81,8 @@ TEST(Toeplitz, EveryKeyBitAndEveryInputBitCounts) {
         const auto tables = tables_of(config);
         tapflow_packet packet{};
         packet.packet_class = TAPFLOW_CLASS_IPV6_UDP;
-        for (size_t input = 0; input < size_t{8} * TAPFLOW_HASH_INPUT_MAX; input++) {
-            std::array<uint8_t, TAPFLOW_HASH_INPUT_MAX> bytes{};
+        for (size_t input = 0; input < size_t{8} * 36; input++) {
+            std::array<uint8_t, 36> bytes{};
             bytes[input / 8] = static_cast<uint8_t>(0x80U >> input % 8);
             std::memcpy(packet.words, bytes.data(), sizeof(packet.words));
             std::memcpy(&packet.ports, bytes.data() + sizeof(packet.words), sizeof(packet.ports));

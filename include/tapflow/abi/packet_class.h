@@ -4,8 +4,9 @@
 #define TAPFLOW_ABI_PACKET_CLASS_H
 
 /*
- * The values index tapflow_rss::input. An IP packet whose L4 header is unknown, cut off, or beyond the parse window
- * is "other"; every fragment, the first and atomic ones too, is "fragment".
+ * The values index tapflow_rss::input; the IPv6 classes are in the order of the IPv4 ones. An IP packet whose L4 header
+ * is unknown, cut off, or beyond the parse window is "other"; every fragment, the first and atomic ones too, is
+ * "fragment".
  */
 enum tapflow_packet_class {
     TAPFLOW_CLASS_NOT_IP = 0,
@@ -13,11 +14,17 @@ enum tapflow_packet_class {
     TAPFLOW_CLASS_IPV4_FRAGMENT = 2,
     TAPFLOW_CLASS_IPV4_TCP = 3,
     TAPFLOW_CLASS_IPV4_UDP = 4,
-    TAPFLOW_CLASS_IPV6_OTHER = 5,
-    TAPFLOW_CLASS_IPV6_FRAGMENT = 6,
-    TAPFLOW_CLASS_IPV6_TCP = 7,
-    TAPFLOW_CLASS_IPV6_UDP = 8,
-    TAPFLOW_CLASS_COUNT = 9,
+    TAPFLOW_CLASS_IPV4_SCTP = 5,
+    TAPFLOW_CLASS_IPV4_ESP = 6,
+    TAPFLOW_CLASS_IPV4_AH = 7,
+    TAPFLOW_CLASS_IPV6_OTHER = 8,
+    TAPFLOW_CLASS_IPV6_FRAGMENT = 9,
+    TAPFLOW_CLASS_IPV6_TCP = 10,
+    TAPFLOW_CLASS_IPV6_UDP = 11,
+    TAPFLOW_CLASS_IPV6_SCTP = 12,
+    TAPFLOW_CLASS_IPV6_ESP = 13,
+    TAPFLOW_CLASS_IPV6_AH = 14,
+    TAPFLOW_CLASS_COUNT = 15,
 };
 
 #endif

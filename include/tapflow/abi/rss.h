@@ -11,14 +11,32 @@
 #define TAPFLOW_QUEUES_MAX 64
 #define TAPFLOW_RETA_MAX 512
 
-/* Bytes of the longest hash input: two IPv6 addresses and two ports. */
-#define TAPFLOW_HASH_INPUT_MAX 36
-
-/* Which bytes of a packet are hashed. */
+/* Which fields of a packet are hashed: tapflow_rss::input. 0: the packet is not hashed, goes to reta[0], no hash. */
 enum tapflow_hash_input {
-    TAPFLOW_INPUT_NONE = 0, /* not hashed: queue reta[0], no hash in the record */
-    TAPFLOW_INPUT_L3 = 1,   /* source address, destination address */
-    TAPFLOW_INPUT_L3_L4 = 2 /* ... source port, destination port */
+    TAPFLOW_INPUT_L2 = 1 << 0,        /* destination address, source address, EtherType behind the tags */
+    TAPFLOW_INPUT_ADDRESSES = 1 << 1, /* IP source address, destination address */
+    TAPFLOW_INPUT_PORTS = 1 << 2,     /* ... source port, destination port */
+    TAPFLOW_INPUT_SPI = 1 << 3,       /* ... SPI of ESP or AH */
+    TAPFLOW_INPUT_EXTENSION = 1 << 4, /* the addresses are those of a mobile node, see tapflow_rss_fields() */
+};
+
+/* What has to be done to a packet's fields before they are hashed: tapflow_rss::flags. */
+enum tapflow_rss_flag {
+    TAPFLOW_RSS_INNERMOST = 1 << 0, /* a tunnel's inner headers are hashed */
+    TAPFLOW_RSS_EXTENSION = 1 << 1, /* some class has TAPFLOW_INPUT_EXTENSION */
+    TAPFLOW_RSS_SORT = 1 << 2,      /* the lower address and the lower port come first */
+};
+
+/* Where the tables of a field's bytes begin in tapflow_rss::table. */
+enum tapflow_hash_row {
+    TAPFLOW_ROW_IPV4 = 0, /* source, destination */
+    TAPFLOW_ROW_PORTS4 = 8,
+    TAPFLOW_ROW_IPV6 = 12, /* source, destination */
+    TAPFLOW_ROW_PORTS6 = 44,
+    TAPFLOW_ROW_SPI4 = 48,
+    TAPFLOW_ROW_SPI6 = 52,
+    TAPFLOW_ROW_L2 = 56, /* destination, source, EtherType, two bytes of zero */
+    TAPFLOW_ROW_COUNT = 72,
 };
 
 /*
@@ -26,15 +44,17 @@ enum tapflow_hash_input {
  * packet sees all of the old one or all of the new one.
  */
 struct tapflow_rss {
-    /* toeplitz[i][b]: the hash of an input that is zero but for byte i, which is b. The hash of an input is the
-     * exclusive-or over its bytes, because Toeplitz is linear. */
-    __u32 toeplitz[TAPFLOW_HASH_INPUT_MAX][256];
+    /* table[row][b]: what a byte of value b adds (exclusive-or) to the hash. Toeplitz, its symmetric form over the
+     * exclusive-or of source and destination, and simple XOR are all linear, so they differ in nothing but this; the
+     * table of a byte that is not hashed (source only, destination only) is zero. */
+    __u32 table[TAPFLOW_ROW_COUNT][256];
     __u16 reta[TAPFLOW_RETA_MAX]; /* queue of each slot */
     __u32 reta_mask;              /* RETA size - 1; the size is a power of two */
     __u8 input[16];               /* enum tapflow_hash_input by enum tapflow_packet_class */
-    __u8 reserved[12];
+    __u32 flags;                  /* enum tapflow_rss_flag */
+    __u8 reserved[8];
 };
-TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_rss) == 36 * 1024 + 1024 + 32, "layout shared with BPF");
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_rss) == 72 * 1024 + 1024 + 32, "layout shared with BPF");
 TAPFLOW_STATIC_ASSERT(TAPFLOW_CLASS_COUNT <= 16, "one input for each class");
 
 #endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/* Hash and queue of a packet, by the RSS configuration that is published. */
+#ifndef TAPFLOW_BPF_CLASSIFY_H
+#define TAPFLOW_BPF_CLASSIFY_H
+
+#include "maps.h"
+#include "packet/parse.h"
+#include "rss/fields.h"
+#include "rss/toeplitz.h"
+
+struct rss {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __uint(key_size, sizeof(__u32));
+    __uint(value_size, sizeof(struct tapflow_rss));
+};
+
+/* One slot: replacing the map in it is how a new RSS configuration is published. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __array(values, struct rss);
+} rss_slot SEC(".maps");
+
+static __always_inline const struct tapflow_rss *rss_configuration(void) {
+    __u32 zero = 0;
+    void *rss = bpf_map_lookup_elem(&rss_slot, &zero);
+    return rss ? bpf_map_lookup_elem(rss, &zero) : 0;
+}
+
+/* The destination address as tapflow_port_config::mac has it; 0 for a frame that is too short to have one. */
+static __always_inline __u64 destination(struct __sk_buff *skb) {
+    __u64 address = 0;
+    const __u8 *data = (void *)(long)skb->data;
+    if (data + 14 <= (const __u8 *)(long)skb->data_end)
+        return tapflow_load32(data) | (__u64)tapflow_load16(data + 4) << 32;
+    if (bpf_skb_load_bytes(skb, 0, &address, 6))
+        return 0;
+    return address;
+}
+
+/* Makes the bytes that the parser may read directly accessible. Returns 0 if they have been all along, or cannot be. */
+static __always_inline int pull_headers(struct __sk_buff *skb) {
+    __u32 linear = (__u32)((long)skb->data_end - (long)skb->data);
+    __u32 wanted = skb->len < TAPFLOW_PARSE_BYTES ? skb->len : TAPFLOW_PARSE_BYTES;
+    return linear < wanted && bpf_skb_pull_data(skb, wanted) == 0;
+}
+
+/*
+ * This one and the two below are global functions: those are verified once and for any argument. Followed into from
+ * each state of its caller, and the rest of the caller from each state that it can end in, the parser would take most
+ * of the verifier's million instructions, and a port some hundred milliseconds to open.
+ */
+__noinline int parse(struct __sk_buff *skb, struct tapflow_packet *packet) {
+    if (!packet)
+        return 0;
+    __u16 tpid = skb->vlan_present ? (__u16)skb->vlan_proto : 0;
+    tapflow_parse((void *)(long)skb->data, (void *)(long)skb->data_end, tpid, packet);
+    if (packet->truncated && pull_headers(skb))
+        tapflow_parse((void *)(long)skb->data, (void *)(long)skb->data_end, tpid, packet);
+    return 0;
+}
+
+__noinline int use_inner(struct __sk_buff *skb, struct tapflow_packet *packet) {
+    if (!packet)
+        return 0;
+    return tapflow_use_inner((void *)(long)skb->data, (void *)(long)skb->data_end, packet);
+}
+
+__noinline int use_mobile_addresses(struct __sk_buff *skb, struct tapflow_packet *packet) {
+    if (packet)
+        tapflow_use_mobile_addresses((void *)(long)skb->data, (void *)(long)skb->data_end, packet);
+    return 0;
+}
+
+/* tapflow_rss_fields() */
+static __always_inline void prepare_fields(struct __sk_buff *skb, const struct tapflow_rss *rss,
+                                           struct tapflow_packet *packet) {
+    if (rss->flags & TAPFLOW_RSS_INNERMOST)
+        if (use_inner(skb, packet) && pull_headers(skb))
+            use_inner(skb, packet);
+    if (rss->input[packet->packet_class & 15] & TAPFLOW_INPUT_EXTENSION)
+        use_mobile_addresses(skb, packet);
+    if (rss->flags & TAPFLOW_RSS_SORT)
+        tapflow_sort_fields(packet);
+}
+
+/* Hashes a parsed packet, and makes `packet` what was hashed of it. Returns 0 if it is not hashed. */
+static __always_inline int hash_packet(struct __sk_buff *skb, const struct tapflow_rss *rss,
+                                       struct tapflow_packet *packet, __u32 *hash) {
+    if (rss->flags)
+        prepare_fields(skb, rss, packet);
+    return tapflow_rss_hash(rss, packet, hash);
+}
+
+#endif
