@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
-/* Decides for each packet who gets it and on which queue, and delivers it into that queue's ring. */
+/* The classifier of rx=ring: decides who gets a packet and on which queue, and delivers it into that queue's ring. */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 

@@ -1,21 +1,29 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "engine/bpf_classifier.h"
 
+#include "kernel/random.h"
+
 #include <algorithm>
 #include <array>
 #include <atomic>
 
 namespace tapflow::engine {
 
-Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(int remote_ifindex) {
-    auto programs = kernel::Programs::load(remote_ifindex);
+Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(kernel::Delivery delivery, int tap_ifindex,
+                                                             int remote_ifindex) {
+    auto programs = kernel::Programs::load(delivery, tap_ifindex, remote_ifindex);
     if (!programs)
         return programs.error();
     std::unique_ptr<BpfClassifier> classifier(new BpfClassifier(*std::move(programs)));
     // There is always a configuration, so that the programs need not ask.
-    rss::RssConfig nothing{{rss::default_key().begin(), rss::default_key().end()}, 0, rss::round_robin_reta(1)};
+    const auto key = rss::default_key();
+    const rss::RssConfig nothing{{key.begin(), key.end()}, 0, rss::round_robin_reta(1), rss::Function::Toeplitz};
     if (auto set = classifier->set_rss(nothing); !set)
         return set.error();
+    auto cookie = kernel::random_number();
+    if (!cookie)
+        return cookie.error();
+    classifier->state().config.cookie = *cookie;
     return classifier;
 }
 

@@ -19,7 +19,9 @@ namespace tapflow::engine {
 /// Thread safety: none; the Port that owns it locks. Changes are seen by the next packet and are atomic to it.
 class BpfClassifier {
   public:
-    static Result<std::unique_ptr<BpfClassifier>> create(int remote_ifindex);
+    /// As kernel::Programs::load().
+    static Result<std::unique_ptr<BpfClassifier>> create(kernel::Delivery delivery, int tap_ifindex,
+                                                         int remote_ifindex);
 
     [[nodiscard]] const kernel::Programs &programs() const { return *programs_; }
     /// The memory shared with the programs.

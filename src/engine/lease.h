@@ -4,6 +4,7 @@
 #include "tapflow/abi/port_state.h"
 
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -15,8 +16,9 @@ namespace tapflow::engine {
 /// kernel. The thread starts with the object and ends with it.
 class Lease {
   public:
-    /// `config` must outlive the lease.
-    explicit Lease(tapflow_port_config &config);
+    /// `config` must outlive the lease. `alive` is asked before each renewal, in the lease's thread: false leaves it to
+    /// run out.
+    Lease(tapflow_port_config &config, std::function<bool()> alive);
 
     /// Renews at once: call it right before the port takes packets.
     void renew();
@@ -25,6 +27,7 @@ class Lease {
     void run(const std::stop_token &stop);
 
     tapflow_port_config &config_;
+    std::function<bool()> alive_;
     std::mutex mutex_;
     std::condition_variable_any wake_;
     std::jthread thread_; // last: stopped and joined before the rest goes

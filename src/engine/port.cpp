@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "engine/port.h"
 
+#include "engine/counters.h"
+
 #include <algorithm>
 
 namespace tapflow::engine {
@@ -52,10 +54,8 @@ Port::Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::Li
     : netlink_(std::move(netlink)), tun_(std::move(tun)), tap_(std::move(tap)), existed_(existed), persist_(persist) {}
 
 Result<void> Port::build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote) {
-    auto classifier = BpfClassifier::create(remote ? remote->index : 0);
-    if (!classifier)
-        return classifier.error();
-    classifier_ = *std::move(classifier);
+    if (auto loaded = load_programs(options.rx, remote ? remote->index : 0); !loaded)
+        return loaded.error();
 
     // What a killed process of ours has left on a persistent tap would still see packets that nobody reads.
     if (auto set = tun_.set_steering(classifier_->programs().steer()); !set)
@@ -65,7 +65,7 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     if (!egress)
         return egress.error();
     tap_egress_.emplace(*std::move(egress));
-    if (auto set = tun_.set_filter(classifier_->programs().bypass()); !set)
+    if (auto set = tun_.set_filter(classifier_->programs().tap_filter()); !set)
         return set.error();
     tun_.drain();
 
@@ -73,7 +73,7 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     mtu_ = tap_.mtu;
     mac_ = options.mac.value_or(remote ? remote->mac : tap_.mac);
     if (remote) {
-        auto attached = Remote::attach(*netlink_, tap_, *remote, *classifier_);
+        auto attached = Remote::attach(*netlink_, tap_, *remote, *classifier_, [this] { return readers_are_alive(); });
         if (!attached)
             return attached.error();
         remote_ = *std::move(attached);
@@ -100,8 +100,27 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     return {};
 }
 
+Result<void> Port::load_programs(RxMode mode, int remote_ifindex) {
+    const auto load = [&](kernel::Delivery delivery) {
+        return BpfClassifier::create(delivery, tap_.index, remote_ifindex);
+    };
+    auto classifier = load(mode == RxMode::Fd ? kernel::Delivery::Fd : kernel::Delivery::Ring);
+    if (!classifier && mode == RxMode::Auto) {
+        auto other = load(kernel::Delivery::Fd);
+        if (!other)
+            return classifier.error();
+        why_not_ring_ = classifier.error().message();
+        classifier = std::move(other);
+    }
+    if (!classifier)
+        return classifier.error();
+    classifier_ = *std::move(classifier);
+    return {};
+}
+
 Port::~Port() {
     stop();
+    remote_.reset(); // its lease's thread asks for our readers
     // A tap that stays behind must work for its next user.
     (void)tun_.set_steering(kernel::Tun::kNoProgram);
     (void)tun_.set_filter(kernel::Tun::kNoProgram);
@@ -147,12 +166,48 @@ Result<void> Port::set_queues(unsigned rx, unsigned tx) {
     std::lock_guard lock(mutex_);
     if (rx > TAPFLOW_QUEUES_MAX || tx > TAPFLOW_QUEUES_MAX)
         return Error{EINVAL, "set number of queues", "at most " + std::to_string(TAPFLOW_QUEUES_MAX)};
-    if (auto set = tun_.set_queues(tx); !set)
+    const bool by_fd = delivery() == kernel::Delivery::Fd;
+    if (auto set = tun_.set_queues(by_fd ? std::max(rx, tx) : tx); !set)
         return set.error();
+    if (by_fd) {
+        readers_.clear(); // their queues may have gone
+        readers_.resize(rx);
+        polls_.assign(rx, 0);
+        queue_length_ = 0;
+        return {};
+    }
     if (auto removed = classifier_->remove_rings(rx); !removed)
         return removed.error();
     rings_.resize(rx);
     return {};
+}
+
+Result<void> Port::set_reader(unsigned queue, unsigned frames) {
+    std::lock_guard lock(mutex_);
+    if (queue >= readers_.size())
+        return Error{EINVAL, "set up Rx queue " + std::to_string(queue), "there is no such queue"};
+    if (!readers_[queue])
+        readers_[queue] = std::make_unique<kernel::TunReader>(tun_.queue(queue));
+    queue_length_ = std::max(queue_length_, frames);
+    return {};
+}
+
+// A queue in which frames wait and that nobody polls has an application that hangs; a tap that has been deleted would
+// swallow what the remote sends to it.
+bool Port::readers_are_alive() {
+    std::lock_guard lock(mutex_);
+    bool alive = true;
+    for (size_t i = 0; i < readers_.size(); i++) {
+        if (!readers_[i])
+            continue;
+        const uint64_t polls = readers_[i]->polls();
+        const auto waiting = readers_[i]->waiting();
+        if (waiting == kernel::TunReader::Waiting::Gone ||
+            (waiting == kernel::TunReader::Waiting::Frame && polls == polls_[i]))
+            alive = false;
+        polls_[i] = polls;
+    }
+    return alive;
 }
 
 Result<void> Port::set_ring(unsigned queue, size_t bytes) {
@@ -168,12 +223,22 @@ Result<void> Port::set_ring(unsigned queue, size_t bytes) {
     return {};
 }
 
-Result<void> Port::start(const rss::RssConfig &config) {
+Result<void> Port::start(const rss::RssConfig &config, bool with_hash) {
     std::lock_guard lock(mutex_);
-    if (auto valid = rss::validate(config, static_cast<unsigned>(std::max<size_t>(rings_.size(), 1))); !valid)
+    if (auto valid = rss::validate(config, rx_queues()); !valid)
         return valid.error();
-    if (auto set = classifier_->set_rings(rings_); !set)
-        return set.error();
+    if (delivery() == kernel::Delivery::Ring) {
+        if (auto set = classifier_->set_rings(rings_); !set)
+            return set.error();
+    } else {
+        for (size_t i = 0; i < readers_.size(); i++)
+            if (!readers_[i])
+                return Error{EINVAL, "start", "queue " + std::to_string(i) + " is not set up"};
+        if (queue_length_ > 0 && !existed_)
+            if (auto set = kernel::set_link_tx_queue_length(*netlink_, tap_, queue_length_); !set)
+                return set.error();
+        classifier_->set_flag(TAPFLOW_PORT_TRAILER, with_hash);
+    }
     if (auto set = classifier_->set_rss(config); !set)
         return set.error();
     if (auto up = kernel::set_link_up(*netlink_, tap_, true); !up)
@@ -202,6 +267,22 @@ void Port::stop() {
     for (const auto &ring : rings_)
         if (ring)
             ring->view().discard();
+    if (delivery() == kernel::Delivery::Fd)
+        tun_.drain();
+}
+
+unsigned Port::rx_queues() const {
+    return static_cast<unsigned>(std::max<size_t>({rings_.size(), readers_.size(), 1}));
+}
+
+uint64_t Port::queue_drops() const {
+    const auto tap = kernel::get_link(*netlink_, tap_.index);
+    if (!tap)
+        return 0;
+    // The tap counts what its filter refuses as well.
+    const tapflow_port_counters &counters = classifier_->state().counters;
+    const uint64_t refused = read_counter(counters.bypass) + read_counter(counters.forged);
+    return tap->tx_dropped - std::min(refused, tap->tx_dropped);
 }
 
 Result<void> Port::set_link_up(bool up) {
@@ -214,7 +295,7 @@ Result<void> Port::set_link_up(bool up) {
 
 Result<void> Port::set_rss(const rss::RssConfig &config) {
     std::lock_guard lock(mutex_);
-    if (auto valid = rss::validate(config, static_cast<unsigned>(std::max<size_t>(rings_.size(), 1))); !valid)
+    if (auto valid = rss::validate(config, rx_queues()); !valid)
         return valid.error();
     return classifier_->set_rss(config);
 }

@@ -9,6 +9,7 @@
 #include "kernel/netlink.h"
 #include "kernel/ring.h"
 #include "kernel/tun.h"
+#include "kernel/tun_reader.h"
 #include "rss/rss_config.h"
 #include "tapflow/mac_address.h"
 #include "tapflow/result.h"
@@ -24,8 +25,9 @@ namespace tapflow::engine {
 
 /// How packets are delivered.
 enum class RxMode : uint8_t {
-    Auto, ///< by ring
+    Auto, ///< by ring where the kernel can, else by fd
     Ring, ///< one BPF ring for each queue
+    Fd,   ///< the tap's queues, read frame by frame; tcpdump and counters on the tap see every packet
 };
 
 /// What a port is to be.
@@ -46,8 +48,8 @@ struct PortLink {
 /// Control plane of a port. Destroying it in any state takes everything back: the tap (unless persistent), the
 /// filters, the remote's memberships.
 ///
-/// Thread safety: every member function may be called from any thread. The data path uses ring() views and tx_fd(),
-/// which stay valid until the queue is released or reconfigured.
+/// Thread safety: every member function may be called from any thread. The data path uses ring() views, reader() and
+/// tx_fd(), which stay valid until the queue is released or reconfigured.
 class Port {
   public:
     /// Opens the tap, loads the programs and attaches them. Nothing is delivered before start().
@@ -59,6 +61,9 @@ class Port {
 
     [[nodiscard]] const std::string &iface() const { return tun_.name(); }
     [[nodiscard]] int ifindex() const { return tap_.index; } ///< of the tap
+    [[nodiscard]] kernel::Delivery delivery() const { return classifier_->programs().delivery(); }
+    /// Why RxMode::Auto came to deliver by fd; empty otherwise.
+    [[nodiscard]] const std::string &why_not_ring() const { return why_not_ring_; }
     [[nodiscard]] bool is_remote() const { return remote_ != nullptr; }
     [[nodiscard]] MacAddress mac() const;
     /// True if the tap was there before us: its MTU, addresses and MAC are its owner's.
@@ -72,14 +77,19 @@ class Port {
 
     /// Sets the number of queues; only while stopped. Rings of queues that are no more are freed.
     Result<void> set_queues(unsigned rx, unsigned tx);
-    /// Makes the ring of an Rx queue; only while stopped. `bytes`: a power of two.
+    /// Delivery by ring: makes the ring of an Rx queue; only while stopped. `bytes`: a power of two.
     Result<void> set_ring(unsigned queue, size_t bytes);
+    /// Delivery by fd: makes the reader of an Rx queue; only while stopped. `frames` may wait in it; of several queues
+    /// the largest number counts, and a tap that was there before us keeps its own.
+    Result<void> set_reader(unsigned queue, unsigned frames);
     /// Where the data path reads; the queue must have been set up.
     [[nodiscard]] const kernel::RingView &ring(unsigned queue) const { return rings_[queue]->view(); }
+    [[nodiscard]] kernel::TunReader &reader(unsigned queue) const { return *readers_[queue]; }
     /// Where the data path writes; owned by the port.
     [[nodiscard]] int tx_fd(unsigned queue) const { return tun_.queue(queue); }
 
-    Result<void> start(const rss::RssConfig &config);
+    /// `with_hash`: delivery by fd puts a tapflow_trailer behind frames (a ring's record always has the hash).
+    Result<void> start(const rss::RssConfig &config, bool with_hash);
     /// Always succeeds as far as the port is concerned, also on a dead interface.
     void stop();
     Result<void> set_link_up(bool up);
@@ -96,12 +106,17 @@ class Port {
     /// Replaces the list of joined multicast addresses. On failure the former list stays.
     Result<void> set_multicast(std::span<const MacAddress> addresses);
 
+    /// Delivery by fd: frames for which a queue had no room since the tap was made. A tap that is gone has none.
+    [[nodiscard]] uint64_t queue_drops() const;
     /// Counters of the classifier, in memory that it writes while one reads.
     [[nodiscard]] const tapflow_port_state &state() const { return classifier_->state(); }
 
   private:
     Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::LinkInfo tap, bool existed, bool persist);
     Result<void> build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote);
+    Result<void> load_programs(RxMode mode, int remote_ifindex);
+    bool readers_are_alive();
+    [[nodiscard]] unsigned rx_queues() const; ///< at least 1
     Result<void> set_membership(kernel::Membership kind, const MacAddress &address, bool on);
     Result<void> add_address(kernel::Membership kind, const MacAddress &address);
     Result<void> remove_address(kernel::Membership kind, const MacAddress &address);
@@ -118,7 +133,11 @@ class Port {
     std::unique_ptr<BpfClassifier> classifier_;
     std::optional<kernel::Attachment> tap_egress_;
     std::unique_ptr<Remote> remote_;
+    std::string why_not_ring_;
     std::vector<std::unique_ptr<kernel::Ring>> rings_;
+    std::vector<std::unique_ptr<kernel::TunReader>> readers_;
+    std::vector<uint64_t> polls_; ///< of the readers, when the lease last asked
+    unsigned queue_length_ = 0;   ///< frames, for the tap's queues
     std::vector<MacAddress> unicast_;
     std::vector<MacAddress> multicast_;
     bool started_ = false;

@@ -9,6 +9,7 @@
 #include "kernel/netlink.h"
 #include "tapflow/result.h"
 
+#include <functional>
 #include <memory>
 
 namespace tapflow::engine {
@@ -19,9 +20,10 @@ namespace tapflow::engine {
 /// its owner's. All of it goes with this object, and with the process.
 class Remote {
   public:
-    /// The objects referred to must outlive the remote.
+    /// The objects referred to must outlive the remote. `alive`: see Lease.
     static Result<std::unique_ptr<Remote>> attach(kernel::Netlink &netlink, const kernel::LinkInfo &tap,
-                                                  const kernel::LinkInfo &remote, BpfClassifier &classifier);
+                                                  const kernel::LinkInfo &remote, BpfClassifier &classifier,
+                                                  std::function<bool()> alive);
 
     [[nodiscard]] int ifindex() const { return link_.index; }
     [[nodiscard]] const std::string &name() const { return link_.name; }
@@ -30,7 +32,7 @@ class Remote {
 
   private:
     Remote(kernel::LinkInfo link, kernel::MembershipSocket memberships, kernel::Attachment transmit,
-           kernel::Attachment receive, tapflow_port_config &config);
+           kernel::Attachment receive, tapflow_port_config &config, std::function<bool()> alive);
 
     kernel::LinkInfo link_;
     kernel::MembershipSocket memberships_;

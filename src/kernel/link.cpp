@@ -8,6 +8,7 @@
 #include <netlink/msg.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 namespace tapflow::kernel {
@@ -58,6 +59,13 @@ std::optional<LinkInfo> parse_link(const nlmsghdr *header) {
         case IFLA_CARRIER:
             link.carrier = nla_get_u8(attribute) != 0;
             break;
+        case IFLA_STATS64: {
+            rtnl_link_stats64 statistics{}; // the attribute is aligned to 4 bytes only
+            std::memcpy(&statistics, nla_data(attribute),
+                        std::min(sizeof(statistics), static_cast<size_t>(nla_len(attribute))));
+            link.tx_dropped = statistics.tx_dropped;
+            break;
+        }
         case IFLA_LINKINFO:
             parse_kind(attribute, link);
             break;
@@ -119,6 +127,13 @@ Result<void> set_link_mtu(Netlink &netlink, const LinkInfo &link, unsigned mtu) 
     if (message && nla_put_u32(message.get(), IFLA_MTU, mtu) < 0)
         message.reset();
     return netlink.request(message, "set MTU of " + link.name + " to " + std::to_string(mtu));
+}
+
+Result<void> set_link_tx_queue_length(Netlink &netlink, const LinkInfo &link, unsigned frames) {
+    NlMsg message = link_request(RTM_NEWLINK, link.index);
+    if (message && nla_put_u32(message.get(), IFLA_TXQLEN, frames) < 0)
+        message.reset();
+    return netlink.request(message, "set queue length of " + link.name + " to " + std::to_string(frames));
 }
 
 Result<void> set_link_mac(Netlink &netlink, const LinkInfo &link, const MacAddress &mac) {

@@ -23,6 +23,7 @@ struct LinkInfo {
     bool loopback = false;
     std::string kind;        ///< IFLA_INFO_KIND: "tun", "veth", ...; empty for a physical device
     unsigned tun_queues = 0; ///< of a multi-queue tap: those that somebody has open
+    uint64_t tx_dropped = 0; ///< of a tap: what its queues had no room for, or its filter did not let in
 
     bool operator==(const LinkInfo &) const = default;
 };
@@ -34,6 +35,8 @@ Result<LinkInfo> get_link(Netlink &netlink, int index);
 
 Result<void> set_link_up(Netlink &netlink, const LinkInfo &link, bool up);
 Result<void> set_link_mtu(Netlink &netlink, const LinkInfo &link, unsigned mtu);
+/// Frames that each queue of a tap holds for its reader, super-frames counted as one.
+Result<void> set_link_tx_queue_length(Netlink &netlink, const LinkInfo &link, unsigned frames);
 Result<void> set_link_mac(Netlink &netlink, const LinkInfo &link, const MacAddress &mac);
 /// No link-local address and so no router solicitations: the interface stays silent until somebody configures it.
 Result<void> set_link_no_ipv6_autoconf(Netlink &netlink, const LinkInfo &link);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "kernel/programs.h"
 
+#include "admit.skel.h"
 #include "bypass.skel.h"
 #include "classify.skel.h"
+#include "classify_fd.skel.h"
 #include "steer.skel.h"
 #include "tx_redirect.skel.h"
 
@@ -24,57 +26,107 @@ Error load_error(const char *object) {
 
 } // namespace
 
+/// Programs and maps that both deliveries have; owned by the skeletons.
 struct Programs::Objects {
     SkeletonPtr<classify_bpf, classify_bpf__destroy> classify;
     SkeletonPtr<bypass_bpf, bypass_bpf__destroy> bypass;
+    SkeletonPtr<classify_fd_bpf, classify_fd_bpf__destroy> classify_fd;
+    SkeletonPtr<admit_bpf, admit_bpf__destroy> admit;
     SkeletonPtr<steer_bpf, steer_bpf__destroy> steer;
     SkeletonPtr<tx_redirect_bpf, tx_redirect_bpf__destroy> tx_redirect;
     Mapping state;
+
+    Delivery delivery = Delivery::Ring;
+    int tap_egress = -1;
+    int remote_ingress = -1;
+    int tap_filter = -1;
+    int rings = -1;
+    int rss_slot = -1;
+    int addresses = -1;
+    int port_state = -1;
+
+    Result<void> load_ring();
+    Result<void> load_fd(int tap_ifindex);
+    Result<void> load_common(int remote_ifindex);
 };
+
+Result<void> Programs::Objects::load_ring() {
+    classify.reset(classify_bpf__open_and_load());
+    if (!classify)
+        return load_error("classify");
+    port_state = bpf_map__fd(classify->maps.port_state);
+    bypass.reset(bypass_bpf__open());
+    if (!bypass || bpf_map__reuse_fd(bypass->maps.port_state, port_state) < 0 || bypass_bpf__load(bypass.get()) < 0)
+        return load_error("bypass");
+    tap_egress = bpf_program__fd(classify->progs.tap_egress);
+    remote_ingress = bpf_program__fd(classify->progs.remote_ingress);
+    tap_filter = bpf_program__fd(bypass->progs.bypass);
+    rings = bpf_map__fd(classify->maps.rings);
+    rss_slot = bpf_map__fd(classify->maps.rss_slot);
+    addresses = bpf_map__fd(classify->maps.addresses);
+    return {};
+}
+
+Result<void> Programs::Objects::load_fd(int tap_ifindex) {
+    delivery = Delivery::Fd;
+    classify_fd.reset(classify_fd_bpf__open());
+    if (!classify_fd)
+        return load_error("classify_fd");
+    classify_fd->rodata->tap_ifindex = static_cast<uint32_t>(tap_ifindex);
+    if (classify_fd_bpf__load(classify_fd.get()) < 0)
+        return load_error("classify_fd");
+    port_state = bpf_map__fd(classify_fd->maps.port_state);
+    admit.reset(admit_bpf__open());
+    if (!admit || bpf_map__reuse_fd(admit->maps.port_state, port_state) < 0 || admit_bpf__load(admit.get()) < 0)
+        return load_error("admit");
+    tap_egress = bpf_program__fd(classify_fd->progs.tap_egress_fd);
+    remote_ingress = bpf_program__fd(classify_fd->progs.remote_ingress_fd);
+    tap_filter = bpf_program__fd(admit->progs.admit);
+    rss_slot = bpf_map__fd(classify_fd->maps.rss_slot);
+    addresses = bpf_map__fd(classify_fd->maps.addresses);
+    return {};
+}
+
+Result<void> Programs::Objects::load_common(int remote_ifindex) {
+    steer.reset(steer_bpf__open_and_load());
+    if (!steer)
+        return load_error("steer");
+    tx_redirect.reset(tx_redirect_bpf__open());
+    if (!tx_redirect)
+        return load_error("tx_redirect");
+    tx_redirect->rodata->remote_ifindex = static_cast<uint32_t>(remote_ifindex);
+    if (tx_redirect_bpf__load(tx_redirect.get()) < 0)
+        return load_error("tx_redirect");
+    auto mapping = Mapping::create(port_state, 0, sizeof(tapflow_port_state), true, "BPF map port_state");
+    if (!mapping)
+        return mapping.error();
+    state = *std::move(mapping);
+    return {};
+}
 
 Programs::Programs(std::unique_ptr<Objects> objects) : objects_(std::move(objects)) {}
 Programs::~Programs() = default;
 
-Result<std::unique_ptr<Programs>> Programs::load(int remote_ifindex) {
+Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifindex, int remote_ifindex) {
     (void)take_libbpf_warning();
     auto objects = std::make_unique<Objects>();
-
-    objects->classify.reset(classify_bpf__open_and_load());
-    if (!objects->classify)
-        return load_error("classify");
-    const int state = bpf_map__fd(objects->classify->maps.port_state);
-
-    objects->bypass.reset(bypass_bpf__open());
-    if (!objects->bypass || bpf_map__reuse_fd(objects->bypass->maps.port_state, state) < 0 ||
-        bypass_bpf__load(objects->bypass.get()) < 0)
-        return load_error("bypass");
-
-    objects->steer.reset(steer_bpf__open_and_load());
-    if (!objects->steer)
-        return load_error("steer");
-
-    objects->tx_redirect.reset(tx_redirect_bpf__open());
-    if (!objects->tx_redirect)
-        return load_error("tx_redirect");
-    objects->tx_redirect->rodata->remote_ifindex = static_cast<uint32_t>(remote_ifindex);
-    if (tx_redirect_bpf__load(objects->tx_redirect.get()) < 0)
-        return load_error("tx_redirect");
-
-    auto mapping = Mapping::create(state, 0, sizeof(tapflow_port_state), true, "BPF map port_state");
-    if (!mapping)
-        return mapping.error();
-    objects->state = *std::move(mapping);
+    auto loaded = delivery == Delivery::Ring ? objects->load_ring() : objects->load_fd(tap_ifindex);
+    if (loaded)
+        loaded = objects->load_common(remote_ifindex);
+    if (!loaded)
+        return loaded.error();
     return std::unique_ptr<Programs>(new Programs(std::move(objects)));
 }
 
-int Programs::tap_egress() const { return bpf_program__fd(objects_->classify->progs.tap_egress); }
-int Programs::remote_ingress() const { return bpf_program__fd(objects_->classify->progs.remote_ingress); }
+Delivery Programs::delivery() const { return objects_->delivery; }
+int Programs::tap_egress() const { return objects_->tap_egress; }
+int Programs::remote_ingress() const { return objects_->remote_ingress; }
 int Programs::tx_redirect() const { return bpf_program__fd(objects_->tx_redirect->progs.tx_redirect); }
 int Programs::steer() const { return bpf_program__fd(objects_->steer->progs.steer); }
-int Programs::bypass() const { return bpf_program__fd(objects_->bypass->progs.bypass); }
-int Programs::rings() const { return bpf_map__fd(objects_->classify->maps.rings); }
-int Programs::rss_slot() const { return bpf_map__fd(objects_->classify->maps.rss_slot); }
-int Programs::addresses() const { return bpf_map__fd(objects_->classify->maps.addresses); }
+int Programs::tap_filter() const { return objects_->tap_filter; }
+int Programs::rings() const { return objects_->rings; }
+int Programs::rss_slot() const { return objects_->rss_slot; }
+int Programs::addresses() const { return objects_->addresses; }
 tapflow_port_state &Programs::state() const { return *static_cast<tapflow_port_state *>(objects_->state.data()); }
 
 } // namespace tapflow::kernel

@@ -6,27 +6,35 @@
 #include "tapflow/abi/port_state.h"
 #include "tapflow/result.h"
 
+#include <cstdint>
 #include <memory>
 
 namespace tapflow::kernel {
 
+/// How packets are delivered to the process.
+enum class Delivery : uint8_t {
+    Ring, ///< the classifier copies them into BPF rings; needs Linux 6.2
+    Fd,   ///< the classifier lets the tap's queues have them
+};
+
 /// Owns the loaded programs and maps. The fds it names are its own and live as long as it does.
 class Programs {
   public:
-    /// Loads everything; `remote_ifindex` is where Tx goes in remote mode, 0 in local mode.
-    /// Errors: what the verifier or libbpf said, in the details.
-    static Result<std::unique_ptr<Programs>> load(int remote_ifindex);
+    /// Loads everything. In remote mode `remote_ifindex` is where Tx goes, and `tap_ifindex` where Rx goes on its way
+    /// to an fd; 0 in local mode. Errors: what the verifier or libbpf said, in the details.
+    static Result<std::unique_ptr<Programs>> load(Delivery delivery, int tap_ifindex, int remote_ifindex);
     ~Programs();
     Programs(const Programs &) = delete;
     Programs &operator=(const Programs &) = delete;
 
+    [[nodiscard]] Delivery delivery() const;
     [[nodiscard]] int tap_egress() const;
     [[nodiscard]] int remote_ingress() const;
     [[nodiscard]] int tx_redirect() const;
     [[nodiscard]] int steer() const;
-    [[nodiscard]] int bypass() const;
+    [[nodiscard]] int tap_filter() const; ///< what may reach the tap's queues
 
-    [[nodiscard]] int rings() const;     ///< array of ring maps, by queue
+    [[nodiscard]] int rings() const;     ///< array of ring maps, by queue; -1 without rings
     [[nodiscard]] int rss_slot() const;  ///< array of one tapflow_rss map
     [[nodiscard]] int addresses() const; ///< hash of tapflow_port_config::mac-like keys, one byte each
     /// The memory shared with the programs, mapped for as long as this object lives.

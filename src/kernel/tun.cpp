@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "kernel/tun.h"
 
+#include "kernel/tun_reader.h"
+
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 
 #include <array>
@@ -117,6 +120,13 @@ void Tun::drain() {
     for (const Fd &queue : queues_)
         while (::read(queue.get(), scrap.data(), scrap.size()) > 0) {
         }
+}
+
+TunReader::Waiting TunReader::waiting() const {
+    pollfd queue{queue_, POLLIN, 0};
+    if (poll(&queue, 1, 0) <= 0)
+        return Waiting::Nothing;
+    return queue.revents & POLLERR ? Waiting::Gone : Waiting::Frame;
 }
 
 } // namespace tapflow::kernel

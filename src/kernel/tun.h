@@ -18,8 +18,8 @@ namespace tapflow::kernel {
 /// What precedes each frame on a queue's fd with IFF_VNET_HDR, in host byte order: virtio_net_hdr of
 /// <linux/virtio_net.h>, which is no C++.
 struct VnetHeader {
-    enum Flag : uint8_t { kNeedsChecksum = 1 };
-    enum GsoType : uint8_t { kGsoNone = 0, kGsoTcpV4 = 1, kGsoTcpV6 = 4, kGsoUdpL4 = 5 };
+    enum Flag : uint8_t { kNeedsChecksum = 1, kDataValid = 2 };
+    enum GsoType : uint8_t { kGsoNone = 0, kGsoTcpV4 = 1, kGsoTcpV6 = 4, kGsoUdpL4 = 5, kGsoEcn = 0x80 };
 
     uint8_t flags = 0;
     uint8_t gso_type = kGsoNone;

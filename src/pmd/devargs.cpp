@@ -48,6 +48,7 @@ template <typename Value> struct Choice {
 constexpr std::array kRxModes{
     Choice{"auto", engine::RxMode::Auto},
     Choice{"ring", engine::RxMode::Ring},
+    Choice{"fd", engine::RxMode::Fd},
 };
 constexpr std::array kRetaSizes{
     Choice{"128", uint16_t{128}},

@@ -21,6 +21,16 @@ namespace {
 
 constexpr const char *kDriverName = "net_tap";
 
+struct RteDeleter {
+    void operator()(void *memory) const { rte_free(memory); }
+};
+
+/// Zeroed memory that DPDK's processes share; null also for a count of 0.
+template <typename T> std::unique_ptr<T[], RteDeleter> rte_allocate(const char *device, size_t count) {
+    return std::unique_ptr<T[], RteDeleter>(
+        count == 0 ? nullptr : static_cast<T *>(rte_zmalloc(device, sizeof(T) * count, RTE_CACHE_LINE_SIZE)));
+}
+
 int probe_primary(rte_vdev_device *vdev) {
     static unsigned index = 0; // probing is serialised by the bus
     const char *device = rte_vdev_device_name(vdev);
@@ -31,15 +41,15 @@ int probe_primary(rte_vdev_device *vdev) {
     if (!opened)
         return log_error(device, opened.error());
 
-    // ethdev frees it with rte_free(), so it is ours only until the port is allocated.
-    auto *macs = static_cast<rte_ether_addr *>(
-        rte_zmalloc(device, sizeof(rte_ether_addr) * kMaxMacAddresses, RTE_CACHE_LINE_SIZE));
+    const bool by_fd = (*opened)->delivery() == kernel::Delivery::Fd;
+    // ethdev frees the addresses with rte_free(), so they are ours only until the port is allocated.
+    auto macs = rte_allocate<rte_ether_addr>(device, kMaxMacAddresses);
+    auto tables = rte_allocate<rss::PublishedTables>(device, by_fd ? 1 : 0);
     auto local = std::unique_ptr<ProcessPrivate>(new (std::nothrow) ProcessPrivate);
-    rte_eth_dev *dev = macs && local ? rte_eth_vdev_allocate(vdev, sizeof(Shared)) : nullptr;
-    if (!dev) {
-        rte_free(macs);
+    const bool memory = macs && local && (tables || !by_fd);
+    rte_eth_dev *dev = memory ? rte_eth_vdev_allocate(vdev, sizeof(Shared)) : nullptr;
+    if (!dev)
         return log_error(device, {ENOMEM, "allocate port", "out of memory or of ports"});
-    }
     local->port = *std::move(opened);
     auto *state = new (dev->data->dev_private) Shared;
     state->reta_size = devargs->reta_size;
@@ -47,7 +57,8 @@ int probe_primary(rte_vdev_device *vdev) {
     state->default_function = devargs->rss_function;
     const MacAddress mac = local->port->mac();
     std::copy(mac.bytes.begin(), mac.bytes.end(), macs[0].addr_bytes);
-    dev->data->mac_addrs = macs;
+    dev->data->mac_addrs = macs.release();
+    state->tables = by_fd ? new (tables.release()) rss::PublishedTables : nullptr;
     dev->data->mtu = static_cast<uint16_t>(local->port->mtu());
     dev->data->promiscuous = 0;
     dev->data->all_multicast = 0;
@@ -57,6 +68,9 @@ int probe_primary(rte_vdev_device *vdev) {
     dev->rx_pkt_burst = rte_eth_pkt_burst_dummy;
     dev->tx_pkt_burst = rte_eth_pkt_burst_dummy;
     rte_eth_dev_probing_finish(dev);
+    if (!port(dev).why_not_ring().empty())
+        TAPFLOW_LOG(NOTICE, "%s: delivers by fd, because rings cannot be had here: %s", device,
+                    port(dev).why_not_ring().c_str());
     TAPFLOW_LOG(INFO, "%s: tap %s%s%s", device, port(dev).iface().c_str(),
                 devargs->port.remote.empty() ? "" : ", remote ", devargs->port.remote.c_str());
     index++;
@@ -110,6 +124,7 @@ RTE_INIT(tapflow_register) {
 } // namespace tapflow::pmd
 
 TAPFLOW_EXPORT_NAME(net_tap);
-RTE_PMD_REGISTER_PARAM_STRING(net_tap, "iface=<string> remote=<string> mac=<address>|fixed persist=<0|1> rx=auto|ring "
-                                       "reta_size=128|256|512 rss_key_size=40|52 "
-                                       "rss_function=toeplitz|simple_xor|symmetric_toeplitz|symmetric_toeplitz_sort");
+RTE_PMD_REGISTER_PARAM_STRING(net_tap,
+                              "iface=<string> remote=<string> mac=<address>|fixed persist=<0|1> rx=auto|ring|fd "
+                              "reta_size=128|256|512 rss_key_size=40|52 "
+                              "rss_function=toeplitz|simple_xor|symmetric_toeplitz|symmetric_toeplitz_sort");

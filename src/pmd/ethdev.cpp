@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace tapflow::pmd {
@@ -82,7 +83,9 @@ const uint32_t *supported_ptypes_get(rte_eth_dev *) { return supported_ptypes();
 int rx_queue_setup(rte_eth_dev *dev, uint16_t index, uint16_t descriptors, unsigned, const rte_eth_rxconf *conf,
                    rte_mempool *pool) {
     RxQueue &queue = shared(dev).rx[index];
-    if (int error = status(dev, port(dev).set_ring(index, ring_bytes(descriptors))))
+    const auto set = by_ring(dev) ? port(dev).set_ring(index, ring_bytes(descriptors))
+                                  : port(dev).set_reader(index, std::max(descriptors, kMinDescriptors));
+    if (int error = status(dev, set))
         return error;
     queue.port = dev->data->port_id;
     queue.id = index;
@@ -141,17 +144,27 @@ int start(rte_eth_dev *dev) {
         RxQueue &queue = shared(dev).rx[i];
         // ethdev leaves out of a queue's own what the port's configuration has for all.
         queue.offloads = queue.own_offloads | dev->data->dev_conf.rxmode.offloads;
-        process(dev).rx[i] = port(dev).ring(i);
         if (queue.room < dev->data->mtu + kFrameOverhead && !(queue.offloads & RTE_ETH_RX_OFFLOAD_SCATTER))
             TAPFLOW_LOG(WARNING,
                         "%s: queue %u drops frames over %u bytes: its mbufs hold no more, and scattered Rx is off",
                         name(dev), i, queue.room);
     }
+    const uint64_t offloads = offloads_of_any_queue(dev);
+    const bool with_hash = offloads & RTE_ETH_RX_OFFLOAD_RSS_HASH;
+    publish_rss(dev);
+    for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
+        if (by_ring(dev))
+            process(dev).rx[i] = port(dev).ring(i);
+        else
+            process(dev).fd[i] = {.reader = &port(dev).reader(i),
+                                  .hash = with_hash ? shared(dev).tables : nullptr,
+                                  .cookie = port(dev).state().config.cookie};
+    }
     for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++)
         process(dev).tx[i] = make_tx_path(port(dev).tx_fd(i));
-    dev->rx_pkt_burst = select_rx_burst(offloads_of_any_queue(dev));
+    dev->rx_pkt_burst = by_ring(dev) ? select_rx_burst(offloads) : rx_burst_fd;
     dev->tx_pkt_burst = tx_burst;
-    if (int error = status(dev, port(dev).start(rss_config(shared(dev)))))
+    if (int error = status(dev, port(dev).start(rss_config(shared(dev)), with_hash)))
         return error;
     set_queue_states(dev, RTE_ETH_QUEUE_STATE_STARTED);
     link_update(dev, 0);
@@ -162,6 +175,8 @@ int stop(rte_eth_dev *dev) {
     port(dev).stop();
     for (RxQueue &queue : shared(dev).rx)
         queue.segments = 0;
+    for (FdPath &path : process(dev).fd)
+        path.waiting = false;
     set_queue_states(dev, RTE_ETH_QUEUE_STATE_STOPPED);
     dev->data->dev_link.link_status = RTE_ETH_LINK_DOWN;
     return 0;
@@ -223,6 +238,7 @@ int close_port(rte_eth_dev *dev) {
     dev->tx_pkt_burst = rte_eth_pkt_burst_dummy;
     dev->process_private = nullptr;
     delete local;
+    rte_free(std::exchange(shared(dev).tables, nullptr));
     return 0;
 }
 

@@ -34,6 +34,7 @@ int apply(rte_eth_dev *dev, const Shared::Rss &changed) {
         state.rss = former;
         return log_error(name(dev), set.error());
     }
+    publish_rss(dev);
     return 0;
 }
 
@@ -84,6 +85,11 @@ bool selected(const rte_eth_rss_reta_entry64 *entries, size_t slot) {
 }
 
 } // namespace
+
+void publish_rss(rte_eth_dev *dev) {
+    if (shared(dev).tables)
+        shared(dev).tables->publish(rss_config(shared(dev)));
+}
 
 int configure_rss(rte_eth_dev *dev) {
     const rte_eth_conf &conf = dev->data->dev_conf;

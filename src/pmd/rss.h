@@ -13,6 +13,9 @@ constexpr uint64_t kRssTypes = rss::kAllTypes | rss::kAllModifiers;
 /// has changed. Returns 0 or -errno with a log line.
 int configure_rss(rte_eth_dev *dev);
 
+/// Delivery by fd: gives the Rx queues' own hashing the configuration in shared memory.
+void publish_rss(rte_eth_dev *dev);
+
 // Operations of eth_dev_ops; on a started port they take effect with the next packet.
 int rss_hash_update(rte_eth_dev *dev, rte_eth_rss_conf *conf);
 int rss_hash_conf_get(rte_eth_dev *dev, rte_eth_rss_conf *conf);

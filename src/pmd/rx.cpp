@@ -81,8 +81,8 @@ template <bool Checksum, bool Strip> uint16_t rx_burst(void *opaque, rte_mbuf **
             continue;
         if (!record)
             break;
-        const SpecialResult special =
-            receive_special(queue, *record, packets + received, static_cast<uint16_t>(wanted - received));
+        const SpecialResult special = receive_special(queue, *record, frame_of(record), packets + received,
+                                                      static_cast<uint16_t>(wanted - received));
         for (uint16_t i = 0; i < special.packets; i++)
             bytes += packets[received + i]->pkt_len;
         received = static_cast<uint16_t>(received + special.packets);

@@ -261,8 +261,8 @@ uint64_t checksum_flags(const tapflow_record &record, const uint8_t *frame) {
     return flags | l4_flag(record, frame);
 }
 
-SpecialResult receive_special(RxQueue &queue, const tapflow_record &record, rte_mbuf **packets, uint16_t room) {
-    const auto *frame = reinterpret_cast<const uint8_t *>(&record + 1);
+SpecialResult receive_special(RxQueue &queue, const tapflow_record &record, const uint8_t *frame, rte_mbuf **packets,
+                              uint16_t room) {
     const bool segment = record.flags & TAPFLOW_RECORD_GSO &&
                          !(queue.offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO && record.gso_type == TAPFLOW_GSO_TCP);
     return segment ? receive_segments(queue, record, frame, packets, room)

@@ -52,7 +52,8 @@ struct SpecialResult {
     bool finished = false; ///< the record is used up; otherwise the next burst goes on with it
 };
 
-/// Delivers a record with a tag beside the frame, a partial checksum, more bytes than an mbuf holds, or segments.
-SpecialResult receive_special(RxQueue &queue, const tapflow_record &record, rte_mbuf **packets, uint16_t room);
+/// Delivers any frame: also one with a tag beside it, a partial checksum, more bytes than an mbuf holds, or segments.
+SpecialResult receive_special(RxQueue &queue, const tapflow_record &record, const uint8_t *frame, rte_mbuf **packets,
+                              uint16_t room);
 
 } // namespace tapflow::pmd

@@ -5,6 +5,7 @@
 #include "engine/port.h"
 #include "kernel/ring.h"
 #include "pmd/compat.h"
+#include "pmd/rx_fd.h"
 #include "rss/rss_config.h"
 
 #include <rte_mempool.h>
@@ -71,11 +72,14 @@ struct Shared {
     uint8_t offered_key_size = rss::kKeySize;
     rss::Function default_function = rss::Function::Toeplitz;
     Rss rss;
+    /// Delivery by fd: in memory that ethdev's processes share; null otherwise.
+    rss::PublishedTables *tables = nullptr;
     std::array<RxQueue, kMaxQueues> rx;
     std::array<TxQueue, kMaxQueues> tx;
     /// Values of the classifier's counters at the last statistics reset.
     tapflow_port_counters port_base{};
     std::array<tapflow_queue_counters, kMaxQueues> queue_base{};
+    uint64_t queue_drops_base = 0;
 };
 
 /// What a Tx queue needs in this process.
@@ -87,12 +91,14 @@ struct TxPath {
 /// process_private: file descriptors and C++ objects.
 struct ProcessPrivate {
     std::unique_ptr<engine::Port> port;
-    std::array<kernel::RingView, kMaxQueues> rx;
+    std::array<kernel::RingView, kMaxQueues> rx; ///< delivery by ring
+    std::array<FdPath, kMaxQueues> fd;           ///< delivery by fd
     std::array<TxPath, kMaxQueues> tx;
 };
 
 inline Shared &shared(const rte_eth_dev *dev) { return *static_cast<Shared *>(dev->data->dev_private); }
 inline ProcessPrivate &process(const rte_eth_dev *dev) { return *static_cast<ProcessPrivate *>(dev->process_private); }
+inline bool by_ring(const rte_eth_dev *dev) { return process(dev).port->delivery() == kernel::Delivery::Ring; }
 inline engine::Port &port(const rte_eth_dev *dev) { return *process(dev).port; }
 inline const char *name(const rte_eth_dev *dev) { return dev->data->name; }
 

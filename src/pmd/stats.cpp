@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pmd/stats.h"
 
+#include "engine/counters.h"
 #include "pmd/shared.h"
 
 #include <array>
@@ -10,9 +11,7 @@
 namespace tapflow::pmd {
 namespace {
 
-uint64_t read_counter(const __u64 &counter) {
-    return std::atomic_ref<__u64>(const_cast<__u64 &>(counter)).load(std::memory_order_relaxed);
-}
+using engine::read_counter;
 
 const tapflow_port_state &kernel_state(const rte_eth_dev *dev) { return port(dev).state(); }
 
@@ -38,6 +37,7 @@ constexpr std::array kPortXstats{
     PortXstat{"rx_over_frame_max", &tapflow_port_counters::oversize},
     PortXstat{"rx_unsupported_gso", &tapflow_port_counters::unsupported_gso},
     PortXstat{"rx_lease_lost", &tapflow_port_counters::no_lease},
+    PortXstat{"rx_forged", &tapflow_port_counters::forged},
 };
 
 uint64_t rx_errors(const rte_eth_dev *dev, uint16_t queue) {
@@ -99,6 +99,8 @@ template <typename Each> void for_each_xstat(const rte_eth_dev *dev, Each each) 
 
 int stats_get(rte_eth_dev *dev, rte_eth_stats *stats) {
     const Shared &state = shared(dev);
+    if (!by_ring(dev)) // the kernel keeps one number for all queues of a tap
+        stats->imissed = port(dev).queue_drops() - std::min(port(dev).queue_drops(), state.queue_drops_base);
     for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
         const RxQueue &queue = state.rx[i];
         stats->ipackets += queue.packets.get();
@@ -133,6 +135,8 @@ int stats_reset(rte_eth_dev *dev) {
     for (TxQueue &queue : state.tx)
         for (Counter *counter : {&queue.packets, &queue.bytes, &queue.oversize, &queue.malformed, &queue.link_down})
             counter->reset();
+    if (!by_ring(dev))
+        state.queue_drops_base = port(dev).queue_drops();
     // The classifier goes on adding to its counters: what they show from here on is what they are above this.
     for (const PortXstat &xstat : kPortXstats)
         state.port_base.*xstat.counter = read_counter(kernel_state(dev).counters.*xstat.counter);

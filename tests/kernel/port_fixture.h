@@ -47,7 +47,7 @@ class PortTest : public InNetNs {
             must(port->set_ring(queue, setup.ring_bytes));
         must(port->set_promiscuous(true));
         must(port->set_mtu(setup.mtu));
-        must(port->start(config));
+        must(port->start(config, true));
         queues = setup.queues;
     }
 

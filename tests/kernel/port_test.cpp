@@ -119,7 +119,7 @@ TEST_F(PortLife, RestartsDoNotLeak) {
         must(port->set_queues(rx, rx));
         for (unsigned queue = 0; queue < rx; queue++)
             must(port->set_ring(queue, 1U << 16U));
-        must(port->start(rss_config(rss::kAllTypes, rss::round_robin_reta(rx))));
+        must(port->start(rss_config(rss::kAllTypes, rss::round_robin_reta(rx)), true));
     };
     restart(2);
     const size_t fds = open_fds();
@@ -267,7 +267,7 @@ TEST_F(PortLife, AQueueThatIsNotSetUpStopsTheStart) {
     auto opened = must(engine::Port::open(options("tap0")));
     must(opened->set_queues(2, 1));
     must(opened->set_ring(0, 1U << 16U));
-    const auto started = opened->start(rss_config(rss::kAllTypes, {0, 1}));
+    const auto started = opened->start(rss_config(rss::kAllTypes, {0, 1}), true);
     ASSERT_FALSE(started);
     EXPECT_EQ(started.error().message(), "install rings: Invalid argument (queue 1 is not set up)");
 }

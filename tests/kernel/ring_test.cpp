@@ -96,6 +96,7 @@ TEST(RingFullOfARemotesPackets, IsStuckOnceItsReaderHasRestedForALease) {
     tapflow_port_state &state = classifier.state();
     state.config = {.lease_ns = kernel::monotonic_ns() + TAPFLOW_LEASE_NS * 100, // the application is alive
                     .mac = packet::Mac("02:00:00:00:00:02").word(),
+                    .cookie = 0,
                     .flags = TAPFLOW_PORT_STARTED,
                     .reserved = {}};
     tapflow_queue_counters &queue = state.queues[0];

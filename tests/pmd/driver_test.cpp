@@ -174,7 +174,7 @@ TEST(Devargs, WrongOnesAreRefusedWithOneLineAndLeaveNothing) {
              Wrong{"iface=eth3", "eth3"},
              Wrong{"iface=eth3,remote=eth3", "eth3"},
              Wrong{"persist=maybe", "persist"},
-             Wrong{"rx=fast", "auto or ring"},
+             Wrong{"rx=fast", "rx=auto, rx=ring or rx=fd"},
          }) {
         SCOPED_TRACE(wrong.devargs);
         const std::string output = testpmd.command(std::string("port attach net_tap0,") + wrong.devargs);

@@ -38,7 +38,7 @@ class Ethdev : public testing::Test {
                                            "--log-level=8",
                                            "-d",
                                            plugin_path(),
-                                           "--vdev=net_tap0,iface=tap0"};
+                                           "--vdev=" + with_rx_mode("net_tap0,iface=tap0")};
         std::vector<char *> argv;
         argv.reserve(arguments.size());
         for (std::string &argument : arguments)

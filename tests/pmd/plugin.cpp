@@ -4,6 +4,7 @@
 #include "packet/parse.h"
 #include "rss/toeplitz.h"
 
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -37,6 +38,16 @@ std::string in_tree_plugin_path() {
     throw std::runtime_error("no librte_net_tap.so below " TAPFLOW_DPDK_PLUGINS);
 }
 
+std::string tested_rx_mode() {
+    const char *mode = std::getenv("TAPFLOW_TEST_RX");
+    return mode == nullptr ? "ring" : mode;
+}
+
+std::string with_rx_mode(const std::string &vdev) {
+    const bool ours = vdev.starts_with("net_tap") || vdev.starts_with("eth_tap");
+    return !ours || vdev.find(",rx=") != std::string::npos ? vdev : vdev + ",rx=" + tested_rx_mode();
+}
+
 std::vector<std::string> plugin_environment() {
     const std::string runtimes = TAPFLOW_SANITIZER_PRELOAD;
     if (runtimes.empty())
@@ -44,10 +55,14 @@ std::vector<std::string> plugin_environment() {
     return {"LD_PRELOAD=" + runtimes, "ASAN_OPTIONS=detect_leaks=0"};
 }
 
-TestpmdOptions plugin_options(const NetNs &netns, std::vector<std::string> vdevs, unsigned queues) {
+TestpmdOptions plugin_options(const NetNs &netns, const std::vector<std::string> &vdevs, unsigned queues) {
     TestpmdOptions options;
     options.plugin = plugin_path();
-    options.vdevs = std::move(vdevs);
+    for (const std::string &vdev : vdevs)
+        options.vdevs.push_back(with_rx_mode(vdev));
+    // A ring's record has the hash anyway, a frame from an fd only if it is asked for.
+    if (tested_rx_mode() == "fd")
+        options.app_arguments.emplace_back("--rx-offloads=0x80000"); // RTE_ETH_RX_OFFLOAD_RSS_HASH
     options.rxq = queues;
     options.txq = queues;
     options.environment = plugin_environment();

@@ -23,8 +23,14 @@ std::string in_tree_plugin_path();
 /// are not looked for: DPDK's programs leave things behind when they exit.
 std::vector<std::string> plugin_environment();
 
+/// How the ports of this run deliver their packets, "ring" or "fd": CTest runs every test once for each
+/// (TAPFLOW_TEST_RX).
+std::string tested_rx_mode();
+/// A device's arguments with that mode, unless they name one.
+std::string with_rx_mode(const std::string &vdev);
+
 /// testpmd in `netns` with the plugin and these devices ("net_tap0,iface=tap0"), `queues` Rx and Tx queues each.
-TestpmdOptions plugin_options(const NetNs &netns, std::vector<std::string> vdevs, unsigned queues = 1);
+TestpmdOptions plugin_options(const NetNs &netns, const std::vector<std::string> &vdevs, unsigned queues = 1);
 
 /// An application's namespace with the interfaces eth3, eth4 … and one outside, where their peers are: peer3, peer4 …
 struct Cabled {

@@ -77,13 +77,18 @@ def dissect(frame):
             protocol, l4 = ip[l4], l4 + (ip[l4 + 1] + 1) * 8
         fragment = protocol == FRAGMENT
     else:
-        return Dissection("not IP" + tags, None)
+        return Dissection("not IP" + tags, frame[:12] + struct.pack("!H", kind))
     if fragment:
         return Dissection(f"{family} fragment{tags}", addresses)
     beyond = offset - (4 if tags else 0) + l4 > HEADER_WINDOW  # the kernel keeps the first tag beside the frame
-    if protocol not in (TCP, UDP) or len(ip) < l4 + 4 or beyond:
+    name, field = L4_FIELDS.get(protocol, (None, 0))
+    if not name or len(ip) < l4 + field + 4 or beyond:
         return Dissection(f"{family} other{tags}", addresses)
-    return Dissection(f"{family} {'TCP' if protocol == TCP else 'UDP'}{tags}", addresses + ip[l4 : l4 + 4])
+    return Dissection(f"{family} {name}{tags}", addresses + ip[l4 + field : l4 + field + 4])
+
+
+# What is hashed of a protocol's header: ports, or an SPI, at this place.
+L4_FIELDS = {TCP: ("TCP", 0), UDP: ("UDP", 0), 132: ("SCTP", 0), 50: ("ESP", 0), 51: ("AH", 4)}
 
 
 # ---- the frames
@@ -102,7 +107,7 @@ MIX = (
     FlowKind(40, (), 4, ICMP, False),
 )
 MIX_FLOWS = sum(kind.flows for kind in MIX)
-MIX_ARPS = 16  # which are no flows: a port hashes nothing of them
+MIX_ARPS = 16  # what is not IP a port hashes by MAC addresses and EtherType
 FRAMES_OF_A_FLOW = 2
 FRAME_MIN, FRAME_MAX = 20, 1514  # that the veth pair carries, untagged
 

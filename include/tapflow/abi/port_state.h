@@ -20,14 +20,16 @@ enum tapflow_port_flag {
     TAPFLOW_PORT_PROMISCUOUS = 1 << 1,
     TAPFLOW_PORT_ALLMULTICAST = 1 << 2,
     TAPFLOW_PORT_ISOLATED = 1 << 3, /* rte_flow isolated mode: only rules take packets */
+    TAPFLOW_PORT_TRAILER = 1 << 4,  /* rx=fd: the hash is asked for */
 };
 
 /* Written by the process, read by BPF: each word is read on its own, so each change is one aligned store. */
 struct tapflow_port_config {
     __u64 lease_ns; /* CLOCK_MONOTONIC of the last renewal */
     __u64 mac;      /* the port's own address, first byte lowest, upper two bytes zero */
+    __u64 cookie;   /* random; ends tapflow_trailer, and never changes */
     __u32 flags;    /* enum tapflow_port_flag */
-    __u32 reserved[11];
+    __u32 reserved[9];
 };
 TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_config) == 64, "a cache line that only the process writes");
 
@@ -38,7 +40,8 @@ struct tapflow_port_counters {
     __u64 oversize;        /* longer than TAPFLOW_FRAME_MAX */
     __u64 unsupported_gso; /* a super-frame of a kind that cannot be segmented */
     __u64 no_lease;        /* went to the kernel because the lease had run out */
-    __u64 reserved[3];
+    __u64 forged;          /* rx=fd: ended in the port's cookie without having a trailer */
+    __u64 reserved[2];
 };
 
 /* Written by BPF for itself. */
