@@ -60,9 +60,8 @@ TestpmdOptions plugin_options(const NetNs &netns, const std::vector<std::string>
     options.plugin = plugin_path();
     for (const std::string &vdev : vdevs)
         options.vdevs.push_back(with_rx_mode(vdev));
-    // A ring's record has the hash anyway, a frame from an fd only if it is asked for.
-    if (tested_rx_mode() == "fd")
-        options.app_arguments.emplace_back("--rx-offloads=0x80000"); // RTE_ETH_RX_OFFLOAD_RSS_HASH
+    // A ring's record has the hash anyway, a frame from an fd only if it is asked for (RTE_ETH_RX_OFFLOAD_RSS_HASH).
+    options.app_arguments.emplace_back("--rx-offloads=0x80000");
     options.rxq = queues;
     options.txq = queues;
     options.environment = plugin_environment();
