@@ -174,7 +174,10 @@ TEST(Devargs, WrongOnesAreRefusedWithOneLineAndLeaveNothing) {
              Wrong{"iface=eth3", "eth3"},
              Wrong{"iface=eth3,remote=eth3", "eth3"},
              Wrong{"persist=maybe", "persist"},
-             Wrong{"rx=fast", "rx=auto, rx=ring or rx=fd"},
+             Wrong{"rx=fast", "wanted is rx=auto"},
+             Wrong{"reta_size=64", "wanted is reta_size=128, reta_size=256 or reta_size=512"},
+             Wrong{"rss_key_size=48", "wanted is rss_key_size=40 or rss_key_size=52"},
+             Wrong{"rss_function=crc", "rss_function=simple_xor"},
          }) {
         SCOPED_TRACE(wrong.devargs);
         const std::string output = testpmd.command(std::string("port attach net_tap0,") + wrong.devargs);

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pmd/plugin.h"
 
-#include "packet/parse.h"
-#include "rss/toeplitz.h"
+#include "support/expected_record.h"
 
 #include <cstdlib>
 #include <filesystem>
-#include <memory>
 #include <stdexcept>
 
 namespace tapflow::test {
@@ -122,15 +120,10 @@ size_t free_mbufs(Testpmd &testpmd) {
 }
 
 Steering expected_steering(const rss::RssConfig &config, const packet::Bytes &frame) {
-    const auto tables = std::make_unique<tapflow_rss>();
-    rss::build_tables(config, *tables);
-    tapflow_packet packet;
-    tapflow_parse(frame.data(), frame.data() + frame.size(), 0, &packet);
-    uint32_t hash = 0;
-    Steering steering;
-    if (tapflow_rss_hash(tables.get(), &packet, &hash) != 0)
-        steering.hash = hash;
-    steering.queue = tapflow_rss_queue(tables.get(), hash);
+    const Classified classified = classify(*tables_of(config), frame);
+    Steering steering{std::nullopt, classified.queue};
+    if (classified.hashed)
+        steering.hash = classified.hash;
     return steering;
 }
 

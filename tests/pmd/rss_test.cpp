@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // RSS as an application sees it: hash, flag and queue of every packet, against a second Toeplitz.
-#include "pmd/plugin.h"
-#include "support/packet_socket.h"
-#include "support/toeplitz_reference.h"
+#include "pmd/rss_rig.h"
+#include "support/hash_reference.h"
 
 #include <gtest/gtest.h>
 
@@ -19,39 +18,14 @@ using packet::Ipv4Address;
 using packet::Ipv6Address;
 using packet::Packet;
 
-constexpr std::string_view kHashFlag = "RTE_MBUF_F_RX_RSS_HASH";
 constexpr size_t kFlows = 304;
 constexpr size_t kKinds = 19; // as many as make_flow() has cases
 
-// The key's bits must differ everywhere, or a hash over the wrong bytes goes unseen.
-constexpr const char *kOtherKey = "d181c62cf7f4db5b1983a2fc943e1adbd9389e6bd1039c2ca74499ad593d56d9f3253c062adc1ffc";
-
-Bytes key_bytes(std::string_view hex) {
-    Bytes key;
-    for (size_t i = 0; i < hex.size(); i += 2)
-        key.push_back(static_cast<uint8_t>(std::strtoul(std::string(hex.substr(i, 2)).c_str(), nullptr, 16)));
-    return key;
-}
-
-/// A frame and what is hashed of it with all types on: nothing, addresses, or addresses and ports.
+/// A frame and what is hashed of it with all types on.
 struct Flow {
     Bytes frame;
-    Bytes input;
+    HashInput input;
 };
-
-template <typename Address> Bytes hash_input(const Address &src, const Address &dst) {
-    Bytes input(src.bytes.begin(), src.bytes.end());
-    input.insert(input.end(), dst.bytes.begin(), dst.bytes.end());
-    return input;
-}
-
-Bytes with_ports(Bytes input, uint16_t src, uint16_t dst) {
-    for (const uint16_t port : {src, dst}) {
-        input.push_back(static_cast<uint8_t>(port >> 8U));
-        input.push_back(static_cast<uint8_t>(port));
-    }
-    return input;
-}
 
 /// The flow's number is in its source MAC address.
 packet::Mac source_mac(size_t index) {
@@ -76,10 +50,11 @@ Flow make_flow(size_t index, const MacAddress &port_mac) {
     dst6.bytes[5] = low;
     const auto src_port = static_cast<uint16_t>(1024 + 7 * n);
     const auto dst_port = static_cast<uint16_t>(60000 - 13 * n);
-    const Bytes in4 = hash_input(src4, dst4);
-    const Bytes in6 = hash_input(src6, dst6);
-    const Bytes ports4 = with_ports(in4, src_port, dst_port);
-    const Bytes ports6 = with_ports(in6, src_port, dst_port);
+    const HashInput in4 = ip_input(src4, dst4);
+    const HashInput in6 = ip_input(src6, dst6);
+    const HashInput ports4 = in4.with_ports(src_port, dst_port);
+    const HashInput ports6 = in6.with_ports(src_port, dst_port);
+    const auto l2_of = [&](uint16_t type) { return l2_input(port_mac, source_mac(index), type); };
     const Packet ether = Packet().ether(port_mac, source_mac(index));
     const auto l2 = [&ether] { return ether; };
     switch (index % kKinds) {
@@ -120,13 +95,13 @@ Flow make_flow(size_t index, const MacAddress &port_mac) {
     case 14:
         return {l2().vlan({.vid = 7, .tpid = 0x88a8}).vlan(9).ipv6(src6, dst6).tcp(src_port, dst_port).bytes(), ports6};
     case 15:
-        return {l2().arp({.sender_ip = src4, .target_ip = dst4}).bytes(), {}};
+        return {l2().arp({.sender_ip = src4, .target_ip = dst4}).bytes(), l2_of(0x0806)};
     case 16:
-        return {l2().next_type(0x88cc).payload(50).bytes(), {}};
+        return {l2().next_type(0x88cc).payload(50).bytes(), l2_of(0x88cc)};
     case 17:
-        return {l2().ipv4(src4, dst4).sctp(src_port, dst_port).payload(20).bytes(), in4};
-    default:
-        return {l2().vlan(1).vlan(2).vlan(3).ipv4(src4, dst4).udp(src_port, dst_port).bytes(), {}};
+        return {l2().ipv4(src4, dst4).sctp(src_port, dst_port).payload(20).bytes(), ports4};
+    default: // the first tag is looked through, and what is behind it is not IP
+        return {l2().vlan(1).vlan(2).vlan(3).ipv4(src4, dst4).udp(src_port, dst_port).bytes(), l2_of(0x8100)};
     }
 }
 
@@ -149,102 +124,28 @@ size_t flow_of(const TestpmdPacket &packet) {
            std::strtoul(packet.src.substr(15, 2).c_str(), nullptr, 16);
 }
 
-Steering reference_steering(const Flow &flow, const rss::RssConfig &config) {
-    if (flow.input.empty())
-        return {std::nullopt, config.reta[0]};
-    const uint32_t hash = toeplitz_reference(config.key, flow.input);
-    return {hash, config.reta[hash % config.reta.size()]};
-}
-
-/// "(0,3)", "(0,3),(1,2)" …
-void append_slot(std::string &entries, size_t slot, uint16_t queue) {
-    entries.append(entries.empty() ? "(" : ",(").append(std::to_string(slot));
-    entries.append(",").append(std::to_string(queue)).append(")");
-}
-
-void set_reta(Testpmd &testpmd, const std::vector<uint16_t> &reta) {
-    std::string entries;
-    const auto flush = [&] {
-        testpmd.command("port config 0 rss reta " + entries);
-        entries.clear();
-    };
-    for (size_t slot = 0; slot < reta.size(); ++slot) {
-        if (entries.size() > 110) // one argument holds 128 characters
-            flush();
-        append_slot(entries, slot, reta[slot]);
-    }
-    flush();
-}
-
-std::vector<uint16_t> shown_reta(Testpmd &testpmd) {
-    const std::string all = "0xffffffffffffffff";
-    const std::string output = testpmd.command("show port 0 rss reta 128 (" + all + "," + all + ")");
-    std::vector<uint16_t> reta;
-    constexpr std::string_view kQueue = ", queue=";
-    for (size_t at = output.find(kQueue); at != std::string::npos; at = output.find(kQueue, at + 1))
-        reta.push_back(static_cast<uint16_t>(std::strtoul(output.c_str() + at + kQueue.size(), nullptr, 10)));
-    return reta;
-}
-
-Bytes shown_key(Testpmd &testpmd) {
-    const std::string output = testpmd.command("show port 0 rss-hash key");
-    const size_t at = output.find("RSS key:\n");
-    return at == std::string::npos ? Bytes() : key_bytes(output.substr(at + 9, output.find('\n', at + 9) - at - 9));
-}
-
-/// The key command leaves only the types it names: all come back after it.
-void set_key(Testpmd &testpmd, const std::string &hex) {
-    testpmd.command("port config 0 rss-hash-key ipv4 " + hex);
-    testpmd.command("port config all rss all");
-}
-
-rss::RssConfig default_config(unsigned queues) {
-    const auto key = rss::default_key();
-    return {{key.begin(), key.end()}, rss::kAllTypes, rss::round_robin_reta(queues)};
-}
-
-enum class Mode : uint8_t { Local, Remote };
-
 struct Case {
     const char *name;
     Mode mode;
     unsigned queues;
 };
 
-/// A port in rxonly mode, and where its packets come from.
-struct Receiver {
-    Receiver(Mode mode, unsigned queues)
-        : testpmd(plugin_options(cabled.app, {mode == Mode::Remote ? remote_vdev() : "net_tap0,iface=tap0"}, queues)),
-          mac(cabled.app.link("tap0").mac), sender(mode == Mode::Remote ? cabled.outside : cabled.app,
-                                                   mode == Mode::Remote ? "peer3" : "tap0", {.receive = false}) {
-        testpmd.command("port config all rss all");
-        start_forwarding(testpmd, "rxonly");
+/// Sends every flow once, and compares each packet that comes out with what the configuration says.
+void expect_steering(Receiver &receiver, const std::vector<Flow> &flows, const rss::RssConfig &config) {
+    ASSERT_EQ(receiver.sender.send_burst(frames_of(flows)), flows.size());
+    const auto packets = receiver.testpmd.packets(flows.size());
+    ASSERT_EQ(packets.size(), flows.size());
+    std::set<size_t> seen;
+    for (const TestpmdPacket &packet : packets) {
+        const size_t index = flow_of(packet);
+        ASSERT_LT(index, flows.size()) << packet.src;
+        SCOPED_TRACE("flow " + std::to_string(index) + ", kind " + std::to_string(index % kKinds));
+        EXPECT_TRUE(seen.insert(index).second) << "twice";
+        const Steering wanted = steering_of(config, hash_reference(config, flows[index].input));
+        Receiver::expect_steered(packet, wanted);
+        EXPECT_EQ(expected_steering(config, flows[index].frame), wanted) << "the host's build of the classifier";
     }
-
-    /// Sends every flow once, and compares each packet that comes out with what the configuration says.
-    void expect_steering(const std::vector<Flow> &flows, const rss::RssConfig &config) {
-        ASSERT_EQ(sender.send_burst(frames_of(flows)), flows.size());
-        const auto packets = testpmd.packets(flows.size());
-        ASSERT_EQ(packets.size(), flows.size());
-        std::set<size_t> seen;
-        for (const TestpmdPacket &packet : packets) {
-            const size_t index = flow_of(packet);
-            ASSERT_LT(index, flows.size()) << packet.src;
-            SCOPED_TRACE("flow " + std::to_string(index) + ", kind " + std::to_string(index % kKinds));
-            EXPECT_TRUE(seen.insert(index).second) << "twice";
-            const Steering wanted = reference_steering(flows[index], config);
-            EXPECT_EQ(packet.rss_hash, wanted.hash);
-            EXPECT_EQ(packet.has_flag(kHashFlag), wanted.hash.has_value());
-            EXPECT_EQ(packet.queue, wanted.queue);
-            EXPECT_EQ(expected_steering(config, flows[index].frame), wanted) << "the host's build of the classifier";
-        }
-    }
-
-    Cabled cabled;
-    Testpmd testpmd;
-    MacAddress mac;
-    PacketSocket sender;
-};
+}
 
 class Rss : public testing::TestWithParam<Case> {};
 
@@ -255,7 +156,7 @@ TEST_P(Rss, QueueIsTheHashsSlotOfTheRetaForEveryKindOfPacket) {
     {
         SCOPED_TRACE("sequential");
         EXPECT_EQ(shown_reta(receiver.testpmd), config.reta);
-        receiver.expect_steering(flows, config);
+        expect_steering(receiver, flows, config);
     }
     {
         SCOPED_TRACE("reversed, another key");
@@ -265,13 +166,13 @@ TEST_P(Rss, QueueIsTheHashsSlotOfTheRetaForEveryKindOfPacket) {
         set_reta(receiver.testpmd, config.reta);
         EXPECT_EQ(shown_reta(receiver.testpmd), config.reta);
         EXPECT_EQ(shown_key(receiver.testpmd), config.key);
-        receiver.expect_steering(flows, config);
+        expect_steering(receiver, flows, config);
     }
     {
         SCOPED_TRACE("constant");
         config.reta.assign(config.reta.size(), static_cast<uint16_t>(GetParam().queues - 1));
         set_reta(receiver.testpmd, config.reta);
-        receiver.expect_steering(flows, config);
+        expect_steering(receiver, flows, config);
     }
     EXPECT_EQ(receiver.testpmd.quit(), 0);
 }
@@ -281,35 +182,6 @@ INSTANTIATE_TEST_SUITE_P(Modes, Rss,
                                          Case{"Remote16", Mode::Remote, 16}, Case{"Local2", Mode::Local, 2},
                                          Case{"Local9", Mode::Local, 9}, Case{"Local16", Mode::Local, 16}),
                          [](const auto &parameter) { return parameter.param.name; });
-
-TEST(RssTypes, SelectWhatIsHashed) {
-    Receiver receiver(Mode::Remote, 4);
-    const auto key = rss::default_key();
-    const Ipv4Address src("10.0.0.1");
-    const Ipv4Address dst("10.0.0.2");
-    const Packet ip = Packet().ether(receiver.mac).ipv4(src, dst);
-    const Bytes tcp = Packet(ip).tcp(1000, 2000).bytes();
-    const Bytes udp = Packet(ip).udp(1000, 2000).bytes();
-    const uint32_t l3 = toeplitz_reference(key, hash_input(src, dst));
-    const uint32_t l4 = toeplitz_reference(key, with_ports(hash_input(src, dst), 1000, 2000));
-    struct Expected {
-        const char *types;
-        std::optional<uint32_t> tcp;
-        std::optional<uint32_t> udp;
-    };
-    for (const Expected &expected : {Expected{"ip", l3, l3}, Expected{"udp", {}, l4}, Expected{"tcp", l4, {}},
-                                     Expected{"none", {}, {}}, Expected{"all", l4, l4}}) {
-        SCOPED_TRACE(expected.types);
-        receiver.testpmd.command(std::string("port config all rss ") + expected.types);
-        for (const auto &[frame, hash] : {std::pair(tcp, expected.tcp), std::pair(udp, expected.udp)}) {
-            ASSERT_TRUE(receiver.sender.send(frame));
-            const auto packets = receiver.testpmd.packets(1);
-            ASSERT_EQ(packets.size(), 1U);
-            EXPECT_EQ(packets[0].rss_hash, hash);
-            EXPECT_EQ(packets[0].queue, hash.value_or(0) % 128 % 4);
-        }
-    }
-}
 
 /// A port under traffic of 64 flows while commands change it.
 class RssUpdate : public testing::Test {
@@ -349,7 +221,7 @@ class RssUpdate : public testing::Test {
         // The change is in force once its command has returned.
         receiver_.testpmd.command("clear port stats 0");
         sent_ = received_ = 0;
-        receiver_.expect_steering(flows_, possible.back());
+        expect_steering(receiver_, flows_, possible.back());
         receiver_.testpmd.command("clear port stats 0");
     }
 
@@ -417,7 +289,7 @@ TEST(RssConfiguration, SurvivesStopAndStart) {
     receiver.testpmd.command("start");
     EXPECT_EQ(shown_key(receiver.testpmd), config.key);
     EXPECT_EQ(shown_reta(receiver.testpmd), config.reta);
-    receiver.expect_steering(make_flows(receiver.mac, 64), config);
+    expect_steering(receiver, make_flows(receiver.mac, 64), config);
 }
 
 } // namespace
