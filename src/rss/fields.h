@@ -31,8 +31,8 @@ static __always_inline void tapflow_use_home_address(const __u8 *data, const __u
     for (int i = 0; i < TAPFLOW_OPTIONS_MAX; i++) {
         const __u8 *option = data + offset;
         __asm__ volatile("" : "+r"(option)); /* the verifier must see all accesses go from the pointer it has checked */
-        if (offset >= limit || offset > TAPFLOW_PARSE_WINDOW || option + 18 > end)
-            return;
+        if (offset + 18 > limit || offset > TAPFLOW_PARSE_WINDOW || option + 18 > end)
+            return; /* no room for the option in the header, or in what there is of it */
         __u8 type = option[0];
         __u8 length = option[1];
         if (type == 0) { /* Pad1 has no length */
