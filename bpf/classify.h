@@ -83,7 +83,7 @@ static __always_inline void prepare_fields(struct __sk_buff *skb, const struct t
     if (rss->input[packet->packet_class & 15] & TAPFLOW_INPUT_EXTENSION)
         use_mobile_addresses(skb, packet);
     if (rss->flags & TAPFLOW_RSS_SORT)
-        tapflow_sort_fields(packet);
+        tapflow_sort_fields(rss->flags, packet);
 }
 
 /* Hashes a parsed packet, and makes `packet` what was hashed of it. Returns 0 if it is not hashed. */

@@ -66,10 +66,15 @@ static __always_inline void tapflow_swap_words(__u32 *a, __u32 *b) {
     *b = kept;
 }
 
-/* Source and destination, and the ports, each in ascending order: both directions of a flow look the same. */
-static __always_inline void tapflow_sort_fields(struct tapflow_packet *packet) {
+/*
+ * Source and destination, and the ports, each in ascending order: both directions of a flow look the same. A pair of
+ * which only one is hashed stays as it is: `flags` (enum tapflow_rss_flag) name those that are hashed whole.
+ */
+static __always_inline void tapflow_sort_fields(__u32 flags, struct tapflow_packet *packet) {
     __u32 *words = packet->words;
     if (packet->packet_class == TAPFLOW_CLASS_NOT_IP) {
+        if (!(flags & TAPFLOW_RSS_SORT_L2))
+            return;
         /* Six bytes of destination, then six of source: words 0 and half of 1, the other half and 2. */
         __u64 first = (__u64)tapflow_from_be32(words[0]) << 16 | tapflow_from_be32(words[1]) >> 16;
         __u64 second = (__u64)(tapflow_from_be32(words[1]) & 0xffff) << 32 | tapflow_from_be32(words[2]);
@@ -80,7 +85,9 @@ static __always_inline void tapflow_sort_fields(struct tapflow_packet *packet) {
         }
         return;
     }
-    if (packet->packet_class < TAPFLOW_CLASS_IPV6_OTHER) {
+    if (!(flags & TAPFLOW_RSS_SORT_ADDRESSES)) {
+        /* as they are */
+    } else if (packet->packet_class < TAPFLOW_CLASS_IPV6_OTHER) {
         if (tapflow_from_be32(words[0]) > tapflow_from_be32(words[1]))
             tapflow_swap_words(&words[0], &words[1]);
     } else {
@@ -96,9 +103,9 @@ static __always_inline void tapflow_sort_fields(struct tapflow_packet *packet) {
                 tapflow_swap_words(&words[i], &words[4 + i]);
     }
     __u32 ports = tapflow_from_be32(packet->ports);
-    if (packet->packet_class != TAPFLOW_CLASS_IPV4_ESP && packet->packet_class != TAPFLOW_CLASS_IPV4_AH &&
-        packet->packet_class != TAPFLOW_CLASS_IPV6_ESP && packet->packet_class != TAPFLOW_CLASS_IPV6_AH &&
-        ports >> 16 > (ports & 0xffff))
+    if (flags & TAPFLOW_RSS_SORT_PORTS && packet->packet_class != TAPFLOW_CLASS_IPV4_ESP &&
+        packet->packet_class != TAPFLOW_CLASS_IPV4_AH && packet->packet_class != TAPFLOW_CLASS_IPV6_ESP &&
+        packet->packet_class != TAPFLOW_CLASS_IPV6_AH && ports >> 16 > (ports & 0xffff))
         packet->ports = tapflow_from_be32(ports << 16 | ports >> 16);
 }
 
@@ -131,7 +138,7 @@ static __always_inline void tapflow_rss_fields(const struct tapflow_rss *rss, co
     if (rss->input[packet->packet_class & 15] & TAPFLOW_INPUT_EXTENSION)
         tapflow_use_mobile_addresses(data, end, packet);
     if (rss->flags & TAPFLOW_RSS_SORT)
-        tapflow_sort_fields(packet);
+        tapflow_sort_fields(rss->flags, packet);
 }
 
 #endif

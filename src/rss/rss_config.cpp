@@ -91,6 +91,19 @@ constexpr std::array kFields{
 /// True if only one of a pair's modifiers is set, and it is `modifier`.
 bool alone(uint64_t types, uint64_t modifier, uint64_t other) { return (types & modifier) && !(types & other); }
 
+/// What is sorted: a field whose counterpart is left out has nothing to be sorted with.
+uint32_t pairs_to_sort(uint64_t types) {
+    uint32_t flags = TAPFLOW_RSS_SORT;
+    const auto keep_if_whole = [&](uint64_t one, uint64_t other, uint32_t flag) {
+        if (!(types & one) != !(types & other))
+            flags &= ~flag;
+    };
+    keep_if_whole(kL2SourceOnly, kL2DestinationOnly, TAPFLOW_RSS_SORT_L2);
+    keep_if_whole(kL3SourceOnly, kL3DestinationOnly, TAPFLOW_RSS_SORT_ADDRESSES);
+    keep_if_whole(kL4SourceOnly, kL4DestinationOnly, TAPFLOW_RSS_SORT_PORTS);
+    return flags;
+}
+
 /// The 32 bits of the key from bit `bit` on.
 uint32_t key_window(std::span<const uint8_t> key, size_t bit) {
     const size_t byte = bit / 8;
@@ -173,7 +186,7 @@ void build_tables(const RssConfig &config, tapflow_rss &tables) {
     if (alone(config.types, kInnermost, kOutermost))
         tables.flags |= TAPFLOW_RSS_INNERMOST;
     if (config.function == Function::SymmetricToeplitzSort)
-        tables.flags |= TAPFLOW_RSS_SORT;
+        tables.flags |= pairs_to_sort(config.types);
 }
 
 } // namespace tapflow::rss

@@ -90,7 +90,7 @@ Result<void> validate(const RssConfig &config, unsigned queues);
 /// and kIpv6UdpEx are like kIpv6Tcp and kIpv6Udp, kIpv6Ex like kIpv6, with the addresses of a mobile node (home address
 /// option, type 2 routing header) in the header's place. Where both are set, the plain one decides for ports, kIpv6Ex
 /// for addresses, as in Intel's 82576. kL2Payload: what is not IP, over MAC addresses and EtherType. Fields that a
-/// Modifier leaves out count as zero.
+/// Modifier leaves out count as zero; what is left of the pair is hashed as it is, whatever the function's symmetry.
 void build_tables(const RssConfig &config, tapflow_rss &tables);
 
 } // namespace tapflow::rss

@@ -24,7 +24,11 @@ enum tapflow_hash_input {
 enum tapflow_rss_flag {
     TAPFLOW_RSS_INNERMOST = 1 << 0, /* a tunnel's inner headers are hashed */
     TAPFLOW_RSS_EXTENSION = 1 << 1, /* some class has TAPFLOW_INPUT_EXTENSION */
-    TAPFLOW_RSS_SORT = 1 << 2,      /* the lower address and the lower port come first */
+    /* The lower comes first, of ... */
+    TAPFLOW_RSS_SORT_L2 = 1 << 2,        /* ... MAC addresses */
+    TAPFLOW_RSS_SORT_ADDRESSES = 1 << 3, /* ... IP addresses */
+    TAPFLOW_RSS_SORT_PORTS = 1 << 4,     /* ... ports */
+    TAPFLOW_RSS_SORT = TAPFLOW_RSS_SORT_L2 | TAPFLOW_RSS_SORT_ADDRESSES | TAPFLOW_RSS_SORT_PORTS,
 };
 
 /* Where the tables of a field's bytes begin in tapflow_rss::table. */
