@@ -8,11 +8,22 @@
 #include "support/toeplitz_reference.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace tapflow::test {
+
+inline constexpr std::array kFunctions{rss::Function::Toeplitz, rss::Function::SimpleXor,
+                                       rss::Function::SymmetricToeplitz, rss::Function::SymmetricToeplitzSort};
+
+/// As the device argument rss_function has it.
+inline std::string function_name(rss::Function function) {
+    constexpr std::array kNames{"toeplitz", "simple_xor", "symmetric_toeplitz", "symmetric_toeplitz_sort"};
+    return kNames.at(static_cast<size_t>(function));
+}
 
 /// Source and destination, in the order in which they stand in the input.
 struct HashedPair {
