@@ -80,8 +80,11 @@ static __always_inline void prepare_fields(struct __sk_buff *skb, const struct t
     if (rss->flags & TAPFLOW_RSS_INNERMOST)
         if (use_inner(skb, packet) && pull_headers(skb))
             use_inner(skb, packet);
-    if (rss->input[packet->packet_class & 15] & TAPFLOW_INPUT_EXTENSION)
+    if (rss->input[packet->packet_class & 15] & TAPFLOW_INPUT_EXTENSION &&
+        (packet->first_options || packet->routing_offset)) {
+        pull_headers(skb); /* the parser was content with the first bytes of these headers */
         use_mobile_addresses(skb, packet);
+    }
     if (rss->flags & TAPFLOW_RSS_SORT)
         tapflow_sort_fields(rss->flags, packet);
 }

@@ -5,6 +5,7 @@
 #include "kernel/port_fixture.h"
 #include "push_vlan.skel.h"
 #include "support/random_packet.h"
+#include "support/rss_samples.h"
 #include "support/seed.h"
 
 #include <arpa/inet.h>
@@ -146,6 +147,22 @@ TEST_F(Traffic, AnExtensionHeaderAcrossTheEndOfTheWindowIsSeenInNonLinearFrames)
     offload.header_length = 14;
     ASSERT_TRUE(sender.send(frame, offload));
     expect_described(only_record(), frame);
+}
+
+// The parser reads the first bytes of an extension header and goes on; what an option holds may be in page fragments.
+TEST_F(Traffic, AMobileNodesAddressesAreSeenInNonLinearFrames) {
+    open({.mtu = 9000});
+    PacketSocket sender(ns, "tap0", {.receive = false, .vnet_hdr = true});
+    for (const RssSample &sample : mobile_samples({})) {
+        const Bytes frame = Packet(sample.packet).payload(5000).bytes();
+        for (uint16_t linear = 14; linear < 140; linear = static_cast<uint16_t>(linear + 4)) {
+            VnetHeader offload;
+            offload.header_length = linear;
+            ASSERT_TRUE(sender.send(frame, offload));
+            expect_described(only_record(), frame);
+            ASSERT_FALSE(HasFailure()) << sample.name << ", linear part " << linear;
+        }
+    }
 }
 
 TEST_F(Traffic, JumboFramesOfEveryLengthAreWhole) {
