@@ -73,6 +73,31 @@ class Ethdev : public testing::Test {
         ASSERT_EQ(rte_eth_dev_start(port_), 0);
     }
 
+    /// The port's present key, and types.
+    [[nodiscard]] std::vector<uint8_t> rss_key() const {
+        std::vector<uint8_t> key(64);
+        rte_eth_rss_conf conf{};
+        conf.rss_key = key.data();
+        conf.rss_key_len = static_cast<uint8_t>(key.size());
+        EXPECT_EQ(rte_eth_dev_rss_hash_conf_get(port_, &conf), 0);
+        key.resize(conf.rss_key_len);
+        return key;
+    }
+    [[nodiscard]] uint64_t rss_types() const {
+        rte_eth_rss_conf conf{};
+        EXPECT_EQ(rte_eth_dev_rss_hash_conf_get(port_, &conf), 0);
+        return conf.rss_hf;
+    }
+
+    void set_reta(const std::vector<uint16_t> &reta) {
+        std::vector<rte_eth_rss_reta_entry64> entries(reta.size() / RTE_ETH_RETA_GROUP_SIZE);
+        for (size_t slot = 0; slot < reta.size(); ++slot) {
+            entries[slot / RTE_ETH_RETA_GROUP_SIZE].mask = ~uint64_t{0};
+            entries[slot / RTE_ETH_RETA_GROUP_SIZE].reta[slot % RTE_ETH_RETA_GROUP_SIZE] = reta[slot];
+        }
+        ASSERT_EQ(rte_eth_dev_rss_reta_update(port_, entries.data(), static_cast<uint16_t>(reta.size())), 0);
+    }
+
     /// An mbuf, or a chain, with the frame in it.
     rte_mbuf *make_mbuf(const packet::Bytes &frame) {
         rte_mbuf *head = rte_pktmbuf_alloc(pool_);

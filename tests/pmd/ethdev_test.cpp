@@ -12,16 +12,6 @@
 namespace tapflow::test {
 namespace {
 
-std::vector<uint8_t> current_key(uint16_t port) {
-    std::vector<uint8_t> key(64);
-    rte_eth_rss_conf conf{};
-    conf.rss_key = key.data();
-    conf.rss_key_len = static_cast<uint8_t>(key.size());
-    EXPECT_EQ(rte_eth_dev_rss_hash_conf_get(port, &conf), 0);
-    key.resize(conf.rss_key_len);
-    return key;
-}
-
 /// The lines that the plugin has written.
 std::vector<std::string> plugin_lines(const std::string &output) {
     std::vector<std::string> lines;
@@ -32,7 +22,7 @@ std::vector<std::string> plugin_lines(const std::string &output) {
 
 TEST_F(Ethdev, RefusesKeysOfAnotherLength) {
     configure_and_start(4);
-    const auto before = current_key(port());
+    const auto before = rss_key();
     EXPECT_EQ(before.size(), 40U);
     std::vector<uint8_t> key(64, 0x11);
     for (const int length : {0, 39, 41, 51, 53}) {
@@ -47,7 +37,7 @@ TEST_F(Ethdev, RefusesKeysOfAnotherLength) {
         ASSERT_EQ(lines.size(), 1U);
         EXPECT_EQ(lines[0],
                   "tapflow: net_tap0: the RSS key has " + std::to_string(length) + " bytes, needed are 40 or 52");
-        EXPECT_EQ(current_key(port()), before);
+        EXPECT_EQ(rss_key(), before);
     }
     rte_eth_rss_conf now{};
     ASSERT_EQ(rte_eth_dev_rss_hash_conf_get(port(), &now), 0);

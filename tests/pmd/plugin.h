@@ -60,6 +60,9 @@ struct Forwarder {
     PacketSocket out;
 };
 
+/// Where a port's packets come from: the kernel behind the tap, or the wire behind the remote.
+enum class Mode : uint8_t { Local, Remote };
+
 /// Sets the forwarding mode and starts forwarding. `verbose`: received packets are printed, for Testpmd::packets().
 void start_forwarding(Testpmd &testpmd, const std::string &mode, bool verbose = true);
 

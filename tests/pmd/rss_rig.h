@@ -94,8 +94,6 @@ inline Steering steering_of(const rss::RssConfig &config, std::optional<uint32_t
     return {hash, config.reta[hash.value_or(0) % config.reta.size()]};
 }
 
-enum class Mode : uint8_t { Local, Remote };
-
 /// A port in rxonly mode with all types, and where its packets come from: the tap, or the remote's peer.
 struct Receiver {
     /// `devargs` begins with a comma, as in ",reta_size=512".
