@@ -58,7 +58,7 @@ inline void set_reta(Testpmd &testpmd, const std::vector<uint16_t> &reta) {
 inline std::vector<uint16_t> shown_reta(Testpmd &testpmd, size_t size = rss::kDefaultRetaSize) {
     std::string masks;
     for (size_t group = 0; group < size / 64; ++group)
-        masks.append(masks.empty() ? "(" : ",").append("0xffffffffffffffff");
+        masks.append(masks.empty() ? "(" : ",").append("-1"); // all bits, in an argument of at most 128 characters
     const std::string output = testpmd.command("show port 0 rss reta " + std::to_string(size) + " " + masks + ")");
     std::vector<uint16_t> reta;
     constexpr std::string_view kQueue = ", queue=";

@@ -234,6 +234,8 @@ inline std::vector<RssSample> mobile_samples(const Flow &flow) {
         {"home address", v6().destination_options(home), true, false},
         {"home address behind Pad1", v6().destination_options(home_address(flow.source_home, {0, 0, 0, 0})), true,
          false},
+        {"home address behind PadN and Pad1", v6().destination_options(home_address(flow.source_home, {1, 1, 0, 0})),
+         true, false},
         {"home address behind PadN and another option",
          v6().destination_options(home_address(flow.source_home, {1, 0, 5, 2, 0, 0, 1, 4, 0, 0, 0, 0})), true, false},
         {"home address behind nothing", v6().destination_options(home_address(flow.source_home, {})), true, false},
