@@ -31,9 +31,17 @@ class Ethdev : public testing::Test {
         ASSERT_NE(mkdtemp(directory.data()), nullptr);
         runtime_directory_ = directory;
         ASSERT_EQ(setenv("RUNTIME_DIRECTORY", directory.c_str(), 1), 0);
-        std::vector<std::string> arguments{
-            "test",        "--no-huge",     "-m", "64",          "--no-pci",      "--no-telemetry",
-            "--no-shconf", "--log-level=8", "-d", plugin_path(), "--vdev=" + vdev};
+        std::vector<std::string> arguments{"test",
+                                           "--no-huge",
+                                           "-m",
+                                           "64",
+                                           "--no-pci",
+                                           "--no-telemetry",
+                                           "--no-shconf",
+                                           "--log-level=8",
+                                           "-d",
+                                           plugin_path(),
+                                           "--vdev=" + with_rx_mode(vdev)};
         std::vector<char *> argv;
         argv.reserve(arguments.size());
         for (std::string &argument : arguments)
@@ -64,7 +72,9 @@ class Ethdev : public testing::Test {
         configure_and_start(rx_queues, tx_queues, conf);
     }
 
-    void configure_and_start(uint16_t rx_queues, uint16_t tx_queues, const rte_eth_conf &conf) {
+    /// The hash is asked for in any case.
+    void configure_and_start(uint16_t rx_queues, uint16_t tx_queues, rte_eth_conf conf) {
+        conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_RSS_HASH;
         ASSERT_EQ(rte_eth_dev_configure(port_, rx_queues, tx_queues, &conf), 0);
         for (uint16_t i = 0; i < rx_queues; ++i)
             ASSERT_EQ(rte_eth_rx_queue_setup(port_, i, 512, SOCKET_ID_ANY, nullptr, pool_), 0);

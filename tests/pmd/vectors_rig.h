@@ -8,19 +8,12 @@
 #include <gtest/gtest.h>
 
 #include <string>
-#include <tuple>
 #include <vector>
 
 namespace tapflow::test {
 
-using VectorsCase = std::tuple<Mode, std::string>; ///< and one of kRxModes
-
-inline auto vectors_cases() {
-    return testing::Combine(testing::Values(Mode::Local, Mode::Remote), testing::ValuesIn(kRxModes));
-}
-
-inline std::string vectors_case_name(const testing::TestParamInfo<VectorsCase> &info) {
-    return (std::get<0>(info.param) == Mode::Local ? "local_" : "remote_") + std::get<1>(info.param);
+inline std::string mode_name(const testing::TestParamInfo<Mode> &info) {
+    return info.param == Mode::Local ? "local" : "remote";
 }
 
 /// Hash, flag and queue that the port must report: the NIC's.
