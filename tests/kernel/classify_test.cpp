@@ -4,6 +4,7 @@
 #include "support/expected_record.h"
 #include "support/microsoft_rss.h"
 #include "support/random_packet.h"
+#include "support/rss_samples.h"
 #include "support/seed.h"
 
 #include <gtest/gtest.h>
@@ -75,6 +76,32 @@ TEST_P(Classify, SaysOfRandomAndMalformedPacketsWhatTheHostSays) {
     for (size_t packet_class = 0; packet_class < seen.size(); packet_class++)
         EXPECT_GT(seen[packet_class], 1000U) << "packets of class " << packet_class;
     EXPECT_GT(hashed, 10'000U);
+}
+
+/// Options of mobile nodes and what tells fragments from each other are too rare for chance.
+TEST_P(Classify, HashesOfEverySampleWhatTheReferenceDoes) {
+    LoadedClassifier classifier(GetParam(), 8);
+    const auto samples = all_samples();
+    for (const rss::Function function : kFunctions)
+        for (const uint64_t types : {rss::kAllTypes, uint64_t{rss::kIpv6Ex}, rss::kAllTypes | rss::kL3SourceOnly,
+                                     rss::kAllTypes | rss::kL2DestinationOnly | rss::kL4SourceOnly}) {
+            rss::RssConfig config = rss_config(types, rss::round_robin_reta(8));
+            config.function = function;
+            classifier.set_rss(config);
+            for (const RssSample &sample : samples) {
+                const packet::Bytes frame = sample.packet.bytes();
+                if (!can_be_run(frame))
+                    continue;
+                ASSERT_EQ(classifier.run_tap_egress(frame), TC_ACT_STOLEN);
+                const auto delivered = classifier.drain_all();
+                ASSERT_EQ(delivered.size(), 1U);
+                const auto input = sample.input(types);
+                const uint32_t hash = input ? hash_reference(config, *input) : 0;
+                ASSERT_EQ((delivered[0].record.flags & TAPFLOW_RECORD_HASH) != 0, input.has_value()) << sample.name;
+                ASSERT_EQ(delivered[0].record.hash, hash) << sample.name << ", " << function_name(function);
+                ASSERT_EQ(delivered[0].queue, config.reta[hash % config.reta.size()]) << sample.name;
+            }
+        }
 }
 
 TEST_P(Classify, MatchesMicrosoftsVerificationSuite) {
