@@ -73,12 +73,21 @@ Result<Tun> Tun::open(const std::string &name) {
 
 Error Tun::ioctl_error(const char *what) const { return last_error(std::string(what) + " of tap " + name_); }
 
+/// TUNSETIFF takes nothing but a name, and makes a new device if it finds none of that name.
+Result<std::string> Tun::current_name() const {
+    ifreq request{};
+    if (ioctl(queues_[0].get(), TUNGETIFF, &request) < 0)
+        return ioctl_error("look up present name");
+    return std::string(request.ifr_name);
+}
+
 Result<void> Tun::set_queues(size_t count) {
     if (count == 0)
         count = 1;
     const size_t before = queues_.size();
     while (queues_.size() < count) {
-        auto next = attach(name_);
+        const auto name = current_name();
+        auto next = name ? attach(*name) : name.error();
         if (!next) {
             queues_.resize(before);
             return next.error();

@@ -52,7 +52,8 @@ class Tun {
     /// The fd of a queue; owned by this object.
     [[nodiscard]] int queue(size_t index) const { return queues_[index].get(); }
 
-    /// Opens or closes queues until there are `count` (at least 1).
+    /// Opens or closes queues until there are `count` (at least 1), also of a device that was renamed meanwhile.
+    /// Errors: EBADFD when the device was deleted and there are queues to open.
     Result<void> set_queues(size_t count);
     Result<void> set_persistent(bool persistent);
     Result<void> set_carrier(bool on);
@@ -68,8 +69,9 @@ class Tun {
   private:
     Tun(std::string name, Fd first) : name_(std::move(name)) { queues_.push_back(std::move(first)); }
     [[nodiscard]] Error ioctl_error(const char *what) const;
+    [[nodiscard]] Result<std::string> current_name() const;
 
-    std::string name_;
+    std::string name_; ///< as it was when the device was opened
     std::vector<Fd> queues_;
     bool carrier_ = false;
 };

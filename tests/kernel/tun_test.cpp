@@ -74,6 +74,24 @@ TEST_F(Taps, MoreQueuesThanTheKernelHasAreRefusedAndNothingChanges) {
     EXPECT_EQ(tun_info("tap0")["numqueues"], 2);
 }
 
+TEST_F(Taps, QueuesAreOpenedOfTheSameDeviceAfterItWasRenamed) {
+    Tun tun = must(Tun::open("tap0"));
+    ns.must_run({"ip", "link", "set", "tap0", "name", "renamed0"});
+    must(tun.set_queues(3));
+    EXPECT_EQ(tun_info("renamed0")["numqueues"], 3);
+    EXPECT_FALSE(ns.find_link("tap0"));
+}
+
+TEST_F(Taps, NoQueueIsOpenedOfASuccessorOfADeletedDevice) {
+    Tun tun = must(Tun::open("tap0"));
+    ns.must_run({"ip", "link", "delete", "tap0"});
+    const auto refused = tun.set_queues(2);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, EBADFD);
+    EXPECT_EQ(refused.error().what, "look up present name of tap tap0");
+    EXPECT_FALSE(ns.find_link("tap0"));
+}
+
 TEST_F(Taps, APersistentOneStaysAndIsTakenUpAgain) {
     {
         Tun tun = must(Tun::open("tap0"));
