@@ -6,16 +6,23 @@
 namespace tapflow::kernel {
 namespace {
 
-/// Adds the filter, or takes over what a killed process of ours has left at its place. Somebody else's stays.
-Result<void> add_or_take_over(Netlink &netlink, const LinkInfo &link, const BpfFilter &filter, int program_fd) {
+// The handle of a filter of ours says whose its qdisc is, for the one who takes it over from a killed process.
+constexpr uint32_t kInOwnersQdisc = 1;
+constexpr uint32_t kInOurQdisc = 2;
+
+/// Adds the filter, or takes over what a killed process of ours has left at its place, with its handle. Somebody else's
+/// stays.
+Result<void> add_or_take_over(Netlink &netlink, const LinkInfo &link, BpfFilter &filter, int program_fd) {
     auto filters = list_filters(netlink, link, filter.hook);
     if (!filters)
         return filters.error();
     for (const BpfFilter &other : *filters) {
         if (other.preference != filter.preference)
             continue;
-        if (other.name == filter.name)
+        if (other.name == filter.name) {
+            filter.handle = other.handle;
             return replace_filter(netlink, filter, program_fd);
+        }
         return Error{EEXIST, "attach " + filter.name + " to " + link.name,
                      "preference " + std::to_string(filter.preference) +
                          " has a filter of somebody else: " + other.name};
@@ -41,9 +48,8 @@ Result<Attachment> Attachment::filter(Netlink &netlink, const LinkInfo &link, Ho
     if (!added)
         return added.error();
     Attachment attachment;
-    attachment.filter_ = {link.index, hook, kFilterPreference, 1, name};
+    attachment.filter_ = {link.index, hook, kFilterPreference, *added ? kInOurQdisc : kInOwnersQdisc, name};
     attachment.link_ = link;
-    attachment.added_clsact_ = *added;
     if (auto put = add_or_take_over(netlink, link, attachment.filter_, program_fd); !put) {
         if (*added)
             (void)remove_clsact(netlink, link);
@@ -68,14 +74,14 @@ Result<Attachment> Attachment::tcx_or_filter(Netlink &netlink, const LinkInfo &l
 
 Attachment::Attachment(Attachment &&other) noexcept
     : tcx_(std::move(other.tcx_)), netlink_(std::exchange(other.netlink_, nullptr)), filter_(std::move(other.filter_)),
-      link_(std::move(other.link_)), added_clsact_(other.added_clsact_) {}
+      link_(std::move(other.link_)) {}
 
 Attachment::~Attachment() {
     if (!netlink_)
         return;
     // Nobody is left to tell of a failure: the interface may be gone, and with it what was attached.
     (void)remove_filter(*netlink_, filter_);
-    if (added_clsact_ && is_unused(*netlink_, link_))
+    if (filter_.handle == kInOurQdisc && is_unused(*netlink_, link_))
         (void)remove_clsact(*netlink_, link_);
 }
 

@@ -15,7 +15,8 @@ namespace tapflow::kernel {
 constexpr uint16_t kFilterPreference = 200;
 
 /// A program attached over TCX or as a cls_bpf filter. The destructor detaches it and removes the clsact qdisc if
-/// attaching has added it and nobody else uses it; what the interface's owner has there stays.
+/// attaching has added it, or a killed process whose filter was taken over, and nobody else uses it; what the
+/// interface's owner has there stays.
 class Attachment {
   public:
     /// As cls_bpf filter in direct-action mode. `netlink` must outlive the attachment. Takes over a filter of that
@@ -41,7 +42,6 @@ class Attachment {
     Netlink *netlink_ = nullptr; ///< null: nothing to undo over netlink
     BpfFilter filter_;
     LinkInfo link_;
-    bool added_clsact_ = false;
 };
 
 } // namespace tapflow::kernel

@@ -7,6 +7,9 @@
 #include "kernel/programs.h"
 #include "kernel/tc_state.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 namespace tapflow::test {
 namespace {
 
@@ -170,6 +173,28 @@ TEST_F(Netlinks, AnAttachmentTakesOverItsOwnFilterAndNobodyElses) {
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, EEXIST);
     EXPECT_NE(refused.error().message().find("u32"), std::string::npos) << refused.error().message();
+    EXPECT_EQ(interface_state(ns, "v0"), before);
+}
+
+TEST_F(Netlinks, AnAttachmentTakesBackTheQdiscOfTheKilledOneBefore) {
+    const auto programs = must(kernel::Programs::load(0));
+    const std::string before = interface_state(ns, "v0");
+    const pid_t killed = fork();
+    ASSERT_GE(killed, 0);
+    if (killed == 0) {
+        auto own_netlink = kernel::Netlink::open();
+        auto attachment = Attachment::filter(**own_netlink, link(), Hook::Egress, programs->tap_egress(), "ours");
+        _exit(attachment ? 0 : 1); // no destructor runs
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(killed, &status, 0), killed);
+    ASSERT_EQ(status, 0);
+    ASSERT_TRUE(has_clsact());
+    {
+        const auto attachment =
+            must(Attachment::filter(*netlink, link(), Hook::Egress, programs->tap_egress(), "ours"));
+        EXPECT_EQ(must(kernel::list_filters(*netlink, link(), Hook::Egress)).size(), 1U);
+    }
     EXPECT_EQ(interface_state(ns, "v0"), before);
 }
 
