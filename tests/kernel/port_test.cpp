@@ -2,12 +2,11 @@
 // The life of a port: what it takes, what it leaves, and what it says when it cannot be had.
 #include "kernel/port_fixture.h"
 #include "kernel/tc_state.h"
+#include "support/bpf_ids.h"
 
-#include <bpf/bpf.h>
+#include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
-#include <set>
 
 namespace tapflow::test {
 namespace {
@@ -15,40 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 
 size_t open_fds() { return static_cast<size_t>(std::distance(fs::directory_iterator("/proc/self/fd"), {})); }
-
-/// BPF objects that this process has open, by the kernel's ids. Other tests run beside this one and have their own.
-struct BpfIds {
-    std::set<uint32_t> programs;
-    std::set<uint32_t> maps;
-    std::set<uint32_t> links;
-
-    void add_open_ones() {
-        for (const auto &entry : fs::directory_iterator("/proc/self/fdinfo")) {
-            std::ifstream file(entry.path());
-            std::string key;
-            std::string value;
-            // A link's info names its program as well: every id counts.
-            while (file >> key && std::getline(file, value)) {
-                if (key == "prog_id:")
-                    programs.insert(static_cast<uint32_t>(std::stoul(value)));
-                else if (key == "map_id:")
-                    maps.insert(static_cast<uint32_t>(std::stoul(value)));
-                else if (key == "link_id:")
-                    links.insert(static_cast<uint32_t>(std::stoul(value)));
-            }
-        }
-    }
-
-    /// Those that still exist. The kernel frees them a grace period after their last user.
-    [[nodiscard]] size_t alive() const {
-        const auto count = [](const std::set<uint32_t> &ids, int (*open)(uint32_t)) {
-            return static_cast<size_t>(
-                std::count_if(ids.begin(), ids.end(), [&](uint32_t id) { return static_cast<bool>(Fd(open(id))); }));
-        };
-        return count(programs, bpf_prog_get_fd_by_id) + count(maps, bpf_map_get_fd_by_id) +
-               count(links, bpf_link_get_fd_by_id);
-    }
-};
 
 class PortLife : public PortTest {
   protected:
@@ -99,7 +64,7 @@ TEST_P(PortLifeInMode, FiftyLivesLeaveNothing) {
     BpfIds ids;
     for (int life = 0; life < 50; life++) {
         open(setup);
-        ids.add_open_ones();
+        ids.add_open_ones(getpid());
         EXPECT_GT(open_fds(), fds);
         if (life % 2 == 0)
             port->stop();
