@@ -7,8 +7,15 @@
 #include "kernel/programs.h"
 #include "kernel/tc_state.h"
 
+#include <linux/netlink.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <stdexcept>
+#include <thread>
 
 namespace tapflow::test {
 namespace {
@@ -60,6 +67,56 @@ TEST_F(Netlinks, ARequestAfterARefusalIsAnsweredAsItsOwn) {
         EXPECT_FALSE(kernel::get_link(*netlink, "nowhere"));
         EXPECT_EQ(link().name, "v0");
         EXPECT_EQ(link("v1").name, "v1");
+    }
+}
+
+TEST_F(Netlinks, ThreadsThatShareASocketGetTheAnswersToTheirOwnRequests) {
+    constexpr int kRequests = 300;
+    std::atomic<int> wrong{0};
+    std::vector<std::jthread> threads;
+    for (const char *name : {"lo", "v0", "v1", "nowhere"})
+        threads.emplace_back([&, name] {
+            for (int i = 0; i < kRequests; i++) {
+                const auto found = kernel::get_link(*netlink, name);
+                const bool exists = std::string(name) != "nowhere";
+                if (exists ? !found || found->name != name : found || found.error().code != ENODEV)
+                    wrong++;
+            }
+        });
+    threads.clear();
+    EXPECT_EQ(wrong, 0);
+}
+
+/// The address of the netlink socket that this process has but for `other`.
+sockaddr_nl address_of_netlink_but_for(int other) {
+    for (const auto &entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+        const int fd = std::stoi(entry.path().filename());
+        sockaddr_nl address{};
+        socklen_t length = sizeof(address);
+        if (fd != other && getsockname(fd, reinterpret_cast<sockaddr *>(&address), &length) == 0 &&
+            address.nl_family == AF_NETLINK)
+            return address;
+    }
+    throw std::runtime_error("there is no netlink socket");
+}
+
+/// What comes for a request that nobody waits for any more says nothing of the next one.
+TEST_F(Netlinks, AnAnswerToAnotherRequestIsNotTakenForTheOwn) {
+    const Fd forger = owned(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), "open a netlink socket");
+    const sockaddr_nl victim = address_of_netlink_but_for(forger.get());
+    struct {
+        nlmsghdr header;
+        nlmsgerr error;
+    } late{};
+    late.header.nlmsg_len = sizeof(late);
+    late.header.nlmsg_type = NLMSG_ERROR;
+    late.header.nlmsg_seq = 1; // libnl begins with the time of day
+    for (const int code : {0, -EPERM}) {
+        late.error.error = code;
+        ASSERT_EQ(
+            sendto(forger.get(), &late, sizeof(late), 0, reinterpret_cast<const sockaddr *>(&victim), sizeof(victim)),
+            static_cast<ssize_t>(sizeof(late)));
+        EXPECT_EQ(link().name, "v0");
     }
 }
 
@@ -177,7 +234,7 @@ TEST_F(Netlinks, AnAttachmentTakesOverItsOwnFilterAndNobodyElses) {
 }
 
 TEST_F(Netlinks, AnAttachmentTakesBackTheQdiscOfTheKilledOneBefore) {
-    const auto programs = must(kernel::Programs::load(0));
+    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0, 0));
     const std::string before = interface_state(ns, "v0");
     const pid_t killed = fork();
     ASSERT_GE(killed, 0);

@@ -214,6 +214,26 @@ TEST_F(PortLife, APortWhoseInterfacesVanishCanBeClosed) {
     port.reset();
 }
 
+/// Its programs and filters do not go with an interface into another namespace: the port is no more, and says so.
+TEST_F(PortLife, AnInterfaceThatIsMovedToAnotherNamespaceIsGone) {
+    for (const char *moved : {"tap0", "eth3"}) {
+        const NetNs elsewhere;
+        open({.remote = "eth3"});
+        EXPECT_TRUE(must(port->link()).exists) << moved;
+        ns.must_run({"ip", "link", "set", moved, "netns", elsewhere.path()});
+        EXPECT_FALSE(must(port->link()).exists) << moved;
+        port->stop();
+        port.reset();
+        EXPECT_FALSE(ns.find_link("tap0"));
+        EXPECT_FALSE(elsewhere.find_link("tap0"));
+        if (elsewhere.find_link("eth3")) {
+            const Link link = elsewhere.link("eth3");
+            EXPECT_EQ(link.promiscuity, 0U);
+            EXPECT_EQ(elsewhere.must_run({"tc", "qdisc", "show", "dev", "eth3"}).find("clsact"), std::string::npos);
+        }
+    }
+}
+
 TEST_F(PortLife, LimitsAreRefusedNamingThem) {
     open({.remote = "eth3"});
     EXPECT_EQ(port->max_mtu(), 1500U);

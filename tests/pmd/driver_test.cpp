@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The driver as EAL and the bus see it: names, load order, devargs, and a port's way through its states.
 #include "packet/build.h"
+#include "pmd/flows.h"
 #include "pmd/plugin.h"
 #include "support/packet_socket.h"
 
 #include <gtest/gtest.h>
-
-#include <set>
 
 namespace tapflow::test {
 namespace {
 
 using packet::Bytes;
 using packet::Packet;
-
-bool contains(const std::string &text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 /// Ours has a RETA of 128 slots, the in-tree driver one of 16.
 void expect_our_driver(Testpmd &testpmd, unsigned port = 0) {
@@ -24,40 +21,6 @@ void expect_our_driver(Testpmd &testpmd, unsigned port = 0) {
 }
 
 bool link_is_up(Testpmd &testpmd) { return contains(testpmd.command("show port info 0"), "Link status: up"); }
-
-std::vector<std::string> plugin_lines(const std::string &output) {
-    std::vector<std::string> lines;
-    for (size_t at = output.find("tapflow: "); at != std::string::npos; at = output.find("tapflow: ", at + 1))
-        lines.push_back(output.substr(at, output.find('\n', at) - at));
-    return lines;
-}
-
-/// `count` UDP flows to a port.
-std::vector<Bytes> flows_to(const packet::Mac &mac, uint16_t count = 64) {
-    std::vector<Bytes> frames;
-    for (uint16_t i = 0; i < count; ++i)
-        frames.push_back(Packet().ether(mac).ipv4("10.0.0.1", "10.0.0.2").udp(i, 9).payload(20).bytes());
-    return frames;
-}
-
-/// Sends flows and returns the queues that they came in on. rxonly and verbose must be on.
-std::set<unsigned> queues_used(Testpmd &testpmd, PacketSocket &sender, const packet::Mac &mac) {
-    const auto frames = flows_to(mac);
-    EXPECT_EQ(sender.send_burst(frames), frames.size());
-    const auto packets = testpmd.packets(frames.size());
-    EXPECT_EQ(packets.size(), frames.size());
-    std::set<unsigned> queues;
-    for (const TestpmdPacket &packet : packets)
-        queues.insert(packet.queue);
-    return queues;
-}
-
-std::set<unsigned> first_queues(unsigned count) {
-    std::set<unsigned> queues;
-    for (unsigned i = 0; i < count; ++i)
-        queues.insert(i);
-    return queues;
-}
 
 // ---- which driver
 
@@ -128,30 +91,6 @@ TEST(Devargs, RemotePortHasTheRemotesAddressAndMtu) {
     EXPECT_EQ(after.mtu, before.mtu);
     EXPECT_EQ(after.flags, before.flags);
     EXPECT_EQ(after.promiscuity, before.promiscuity);
-}
-
-TEST(Devargs, PersistentTapStaysAndIsTakenUpAsItIs) {
-    const NetNs ns;
-    const auto options = plugin_options(ns, {"net_tap0,iface=keep0,persist"}, 2);
-    {
-        Testpmd testpmd(options);
-        ns.must_run({"ip", "link", "set", "keep0", "mtu", "1400", "address", "02:00:00:00:00:77"});
-        ns.must_run({"ip", "address", "add", "fd00::7/64", "dev", "keep0", "nodad"});
-        EXPECT_EQ(testpmd.quit(), 0);
-    }
-    const std::string addresses = ns.must_run({"ip", "-o", "-6", "address", "show", "dev", "keep0"});
-    EXPECT_TRUE(contains(addresses, "fd00::7"));
-    Testpmd again(options);
-    const Link link = ns.link("keep0");
-    EXPECT_EQ(link.mtu, 1400U);
-    EXPECT_EQ(link.mac.text(), "02:00:00:00:00:77");
-    EXPECT_TRUE(contains(ns.must_run({"ip", "-o", "-6", "address", "show", "dev", "keep0"}), "fd00::7"));
-    start_forwarding(again, "rxonly");
-    again.command("port config all rss all");
-    PacketSocket sender(ns, "keep0", {.receive = false});
-    EXPECT_EQ(queues_used(again, sender, link.mac), first_queues(2));
-    EXPECT_EQ(again.quit(), 0);
-    EXPECT_TRUE(ns.find_link("keep0"));
 }
 
 TEST(Devargs, WrongOnesAreRefusedWithOneLineAndLeaveNothing) {
@@ -318,33 +257,7 @@ TEST(PortState, NumberOfQueuesMayChange) {
     EXPECT_EQ(testpmd.quit(), 0);
 }
 
-TEST(PortState, StopAndStartKeepAddressesAndRoutesOfTheTap) {
-    const NetNs ns;
-    Testpmd testpmd(plugin_options(ns, {"net_tap0,iface=tap0"}, 2));
-    ns.must_run({"ip", "address", "add", "fd00::1/64", "dev", "tap0", "nodad"});
-    ns.must_run({"ip", "address", "add", "10.0.0.1/24", "dev", "tap0"});
-    ns.must_run({"ip", "-6", "route", "add", "fd01::/64", "via", "fd00::2", "dev", "tap0"});
-    ns.must_run({"ip", "route", "add", "10.7.0.0/16", "via", "10.0.0.2", "dev", "tap0"});
-    const auto state = [&] {
-        return ns.must_run({"ip", "-o", "address", "show", "dev", "tap0", "scope", "global"}) +
-               ns.must_run({"ip", "-6", "route", "show", "fd01::/64"}) +
-               ns.must_run({"ip", "route", "show", "10.7.0.0/16"});
-    };
-    // A route is marked while its interface has no carrier.
-    ASSERT_TRUE(ns.wait_link("tap0", [](const Link &link) { return link.running(); }));
-    const std::string before = state();
-    EXPECT_TRUE(contains(before, "fd01::/64") && contains(before, "10.7.0.0/16")) << before;
-    for (int i = 0; i < 3; ++i) {
-        testpmd.command("port stop 0");
-        ASSERT_TRUE(ns.wait_link("tap0", [](const Link &link) { return !link.carrier; }));
-        EXPECT_TRUE(ns.link("tap0").up());
-        testpmd.command("port start 0");
-        ASSERT_TRUE(ns.wait_link("tap0", [](const Link &link) { return link.running(); }));
-        EXPECT_EQ(state(), before);
-    }
-}
-
-// ---- link, MTU, MAC
+// ---- link
 
 TEST(PortLink, FollowsTheRemotesCarrier) {
     const Cabled cabled;
@@ -375,52 +288,6 @@ TEST(PortLink, IsDownWhenSetAndReceivesAgainWhenUp) {
     const auto packets = testpmd.packets(1);
     ASSERT_EQ(packets.size(), 1U);
     EXPECT_EQ(packets[0].src, "02:00:00:00:00:01");
-}
-
-TEST(PortMtu, LocalPortsIsTheTaps) {
-    const NetNs ns;
-    Testpmd testpmd(plugin_options(ns, {"net_tap0,iface=tap0"}));
-    EXPECT_EQ(ns.link("tap0").mtu, 1500U);
-    for (const unsigned mtu : {1400U, 9000U, 68U, 65521U}) {
-        const std::string output = testpmd.command("port config mtu 0 " + std::to_string(mtu));
-        EXPECT_EQ(ns.link("tap0").mtu, mtu) << output;
-    }
-    const std::string output = testpmd.command("port config mtu 0 65522");
-    EXPECT_TRUE(contains(output, "65521")) << output;
-    EXPECT_EQ(ns.link("tap0").mtu, 65521U);
-}
-
-TEST(PortMtu, BeyondTheRemotesIsRefused) {
-    const Cabled cabled;
-    Testpmd testpmd(plugin_options(cabled.app, {remote_vdev()}));
-    const std::string output = testpmd.command("port config mtu 0 2000");
-    EXPECT_TRUE(contains(output, "MTU (2000) > device max MTU (1500)")) << output;
-    EXPECT_EQ(cabled.app.link("tap0").mtu, 1500U);
-    testpmd.command("port config mtu 0 1300");
-    EXPECT_EQ(cabled.app.link("tap0").mtu, 1300U);
-    EXPECT_EQ(cabled.app.link("eth3").mtu, 1500U);
-}
-
-TEST(PortMac, IsTheTapsAndTheFiltersAtOnce) {
-    const Cabled cabled;
-    Testpmd testpmd(plugin_options(cabled.app, {remote_vdev()}));
-    testpmd.command("set promisc 0 off");
-    start_forwarding(testpmd, "rxonly");
-    PacketSocket sender(cabled.outside, "peer3", {.receive = false});
-    const Link remote = cabled.app.link("eth3");
-    const packet::Mac other("02:00:00:00:0a:0b");
-    testpmd.command("mac_addr set 0 02:00:00:00:0a:0b");
-    EXPECT_EQ(cabled.app.link("tap0").mac, other);
-    EXPECT_EQ(cabled.app.link("eth3").mac, remote.mac);
-    ASSERT_TRUE(sender.send(Packet().ether(remote.mac).payload(60).bytes())); // the kernel's now
-    EXPECT_EQ(queues_used(testpmd, sender, other), first_queues(1));
-    const std::string back = remote.mac.text();
-    testpmd.command("mac_addr set 0 " + back);
-    ASSERT_TRUE(sender.send(Packet().ether(other).payload(60).bytes()));
-    EXPECT_EQ(queues_used(testpmd, sender, remote.mac), first_queues(1));
-    EXPECT_EQ(testpmd.port_stats(0).rx_packets, 128U);
-    testpmd.command("mac_addr set 0 01:00:00:00:00:01"); // a group address is none
-    EXPECT_EQ(cabled.app.link("tap0").mac, remote.mac);
 }
 
 } // namespace

@@ -64,20 +64,26 @@ class Ethdev : public testing::Test {
 
     void configure_and_start(uint16_t queues) { configure_and_start(queues, queues); }
 
-    void configure_and_start(uint16_t rx_queues, uint16_t tx_queues, uint64_t tx_offloads = 0) {
+    void configure_and_start(uint16_t rx_queues, uint16_t tx_queues, uint64_t tx_offloads = 0,
+                             uint16_t descriptors = 512) {
         rte_eth_conf conf{};
         conf.txmode.offloads = tx_offloads;
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf = RTE_ETH_RSS_IPV4;
-        configure_and_start(rx_queues, tx_queues, conf);
+        configure_and_start(rx_queues, tx_queues, conf, descriptors);
     }
 
     /// The hash is asked for in any case.
-    void configure_and_start(uint16_t rx_queues, uint16_t tx_queues, rte_eth_conf conf) {
+    void configure_and_start(uint16_t rx_queues, uint16_t tx_queues, rte_eth_conf conf, uint16_t descriptors = 512) {
         conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_RSS_HASH;
+        configure_exactly_and_start(rx_queues, tx_queues, conf, descriptors);
+    }
+
+    void configure_exactly_and_start(uint16_t rx_queues, uint16_t tx_queues, const rte_eth_conf &conf,
+                                     uint16_t descriptors = 512) {
         ASSERT_EQ(rte_eth_dev_configure(port_, rx_queues, tx_queues, &conf), 0);
         for (uint16_t i = 0; i < rx_queues; ++i)
-            ASSERT_EQ(rte_eth_rx_queue_setup(port_, i, 512, SOCKET_ID_ANY, nullptr, pool_), 0);
+            ASSERT_EQ(rte_eth_rx_queue_setup(port_, i, descriptors, SOCKET_ID_ANY, nullptr, pool_), 0);
         for (uint16_t i = 0; i < tx_queues; ++i)
             ASSERT_EQ(rte_eth_tx_queue_setup(port_, i, 512, SOCKET_ID_ANY, nullptr), 0);
         ASSERT_EQ(rte_eth_dev_start(port_), 0);
@@ -133,6 +139,14 @@ class Ethdev : public testing::Test {
         return mbuf;
     }
 
+    [[nodiscard]] uint64_t xstat(const char *name) const {
+        uint64_t id = 0;
+        uint64_t value = 0;
+        EXPECT_EQ(rte_eth_xstats_get_id_by_name(port_, name, &id), 0) << name;
+        EXPECT_EQ(rte_eth_xstats_get_by_id(port_, &id, &value, 1), 1) << name;
+        return value;
+    }
+    [[nodiscard]] rte_mempool *pool() const { return pool_; }
     [[nodiscard]] unsigned free_mbufs() const { return rte_mempool_avail_count(pool_); }
     [[nodiscard]] uint16_t port() const { return port_; }
     [[nodiscard]] const NetNs &ns() const { return ns_; }

@@ -2,7 +2,6 @@
 // Calls of the ethdev API that testpmd would not pass on. EAL runs in the test's own process: one for each.
 #include "pmd/ethdev_fixture.h"
 
-#include <gtest/gtest.h>
 #include <rte_flow.h>
 
 #include <algorithm>
@@ -11,14 +10,6 @@
 
 namespace tapflow::test {
 namespace {
-
-/// The lines that the plugin has written.
-std::vector<std::string> plugin_lines(const std::string &output) {
-    std::vector<std::string> lines;
-    for (size_t at = output.find("tapflow: "); at != std::string::npos; at = output.find("tapflow: ", at + 1))
-        lines.push_back(output.substr(at, output.find('\n', at) - at));
-    return lines;
-}
 
 TEST_F(Ethdev, RefusesKeysOfAnotherLength) {
     configure_and_start(4);
@@ -96,14 +87,53 @@ TEST_F(Ethdev, MayBeIsolatedBeforeItIsConfigured) {
     configure_and_start(1);
 }
 
-TEST_F(Ethdev, ReadsAsRemovedWhenItsTapIsDeleted) {
-    configure_and_start(2);
-    EXPECT_EQ(rte_eth_dev_is_removed(port()), 0);
-    ns().must_run({"ip", "link", "del", "tap0"});
-    EXPECT_EQ(rte_eth_dev_is_removed(port()), 1);
-    rte_eth_link link{};
-    ASSERT_EQ(rte_eth_link_get_nowait(port(), &link), 0);
-    EXPECT_EQ(link.link_status, RTE_ETH_LINK_DOWN);
+/// Events that the driver does not report yet are refused, not silently absent.
+TEST_F(Ethdev, RefusesToReportLinkChangesAndRemovalByInterrupt) {
+    for (const bool link_change : {true, false}) {
+        rte_eth_conf conf{};
+        conf.intr_conf.lsc = link_change ? 1 : 0;
+        conf.intr_conf.rmv = link_change ? 0 : 1;
+        EXPECT_EQ(rte_eth_dev_configure(port(), 1, 1, &conf), -EINVAL) << link_change;
+    }
+    configure_and_start(1);
+}
+
+/// Where a queue's number is taken for the order in which it came, the last one's packets are the first one's.
+TEST_F(Ethdev, QueuesMayBeSetUpInAnyOrder) {
+    constexpr uint16_t kQueues = 4;
+    rte_eth_conf conf{};
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    conf.rx_adv_conf.rss_conf.rss_hf = RTE_ETH_RSS_IPV4;
+    ASSERT_EQ(rte_eth_dev_configure(port(), kQueues, kQueues, &conf), 0);
+    for (const uint16_t queue : std::array<uint16_t, kQueues>{2, 0, 3, 1}) {
+        ASSERT_EQ(rte_eth_tx_queue_setup(port(), queue, 512, SOCKET_ID_ANY, nullptr), 0);
+        ASSERT_EQ(rte_eth_rx_queue_setup(port(), queue, 512, SOCKET_ID_ANY, nullptr, pool()), 0);
+    }
+    ASSERT_EQ(rte_eth_dev_start(port()), 0);
+    PacketSocket kernel(ns(), "tap0");
+    const packet::Mac mac = ns().link("tap0").mac;
+    for (unsigned i = 0; i < 64; ++i) {
+        const std::string source = "10.0.0." + std::to_string(i);
+        ASSERT_TRUE(kernel.send(packet::Packet().ether(mac).ipv4(source.c_str(), "10.0.1.1").udp(1, 2).bytes()));
+    }
+    unsigned received = 0;
+    for (uint16_t queue = 0; queue < kQueues; ++queue) {
+        std::array<rte_mbuf *, 64> packets{};
+        const uint16_t count = rte_eth_rx_burst(port(), queue, packets.data(), packets.size());
+        EXPECT_GT(count, 0U) << queue;
+        for (uint16_t i = 0; i < count; ++i)
+            EXPECT_EQ(packets[i]->hash.rss % 128 % kQueues, queue);
+        rte_pktmbuf_free_bulk(packets.data(), count);
+        received += count;
+
+        rte_mbuf *sent = make_mbuf(packet::Packet().ether().next_type(0x88b5).payload(60 + queue).bytes());
+        ASSERT_EQ(rte_eth_tx_burst(port(), queue, &sent, 1), 1);
+        const auto frame = kernel.receive();
+        ASSERT_TRUE(frame) << queue;
+        EXPECT_EQ(frame->bytes.size(), 14U + 60U + queue);
+        EXPECT_EQ(xstat(("tx_q" + std::to_string(queue) + "_packets").c_str()), 1U);
+    }
+    EXPECT_EQ(received, 64U);
 }
 
 TEST_F(Ethdev, ReceivesOnEveryQueueWithFewerTxQueues) {
@@ -207,6 +237,28 @@ TEST_F(Ethdev, MalformedOffloadRequestsAreDroppedAndCounted) {
     EXPECT_EQ(stats.oerrors, 4U);
     EXPECT_EQ(stats.opackets, 1U);
     EXPECT_EQ(stats.obytes, packet.bytes().size());
+}
+
+/// Packets whose headers are changed for the kernel are freed like any others when it does not take them.
+TEST_F(Ethdev, OffloadRequestsToAnInterfaceThatIsDownAreDroppedAndFreed) {
+    configure_and_start(1);
+    const packet::Packet packet = packet::Packet().ether().ipv4("10.0.0.1", "10.0.0.2").tcp(1, 2).payload(5000);
+    ASSERT_EQ(rte_eth_dev_set_mtu(port(), 9000), 0);
+    ns().must_run({"ip", "link", "set", "tap0", "down"});
+    const unsigned before = free_mbufs();
+    constexpr std::array<uint64_t, 5> kRequests{RTE_MBUF_F_TX_TCP_CKSUM, RTE_MBUF_F_TX_IP_CKSUM, RTE_MBUF_F_TX_TCP_SEG,
+                                                RTE_MBUF_F_TX_VLAN, 0};
+    for (const uint64_t request : kRequests) {
+        std::array<rte_mbuf *, 8> sent{};
+        for (rte_mbuf *&one : sent) {
+            one = make_mbuf(packet);
+            one->ol_flags = request | RTE_MBUF_F_TX_IPV4;
+            one->tso_segsz = 1000;
+        }
+        EXPECT_EQ(rte_eth_tx_burst(port(), 0, sent.data(), sent.size()), sent.size());
+        EXPECT_EQ(free_mbufs(), before);
+    }
+    EXPECT_EQ(xstat("tx_q0_link_down"), kRequests.size() * 8);
 }
 
 /// Whoever holds a packet too finds it unchanged: no vnet header in its headroom, no checksum or tag in its data.

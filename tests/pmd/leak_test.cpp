@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A port leaves nothing behind: neither at the interfaces that it used nor in the process that it lived in.
 #include "kernel/bpf.h"
-#include "pmd/remote_rig.h"
+#include "pmd/traces.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -21,20 +20,6 @@ namespace fs = std::filesystem;
 const packet::Mac kSource = "02:00:00:00:04:01";
 const packet::Mac kBroadcast = "ff:ff:ff:ff:ff:ff";
 constexpr uint16_t kRedirectedType = 0x88b6; ///< IEEE 802 local experimental ethertype 2
-
-/// An interface as its owner sees it: flags, promiscuity, MTU, addresses of all kinds, qdiscs, filters and programs.
-std::string state_of(const NetNs &netns, const std::string &interface) {
-    std::string state = netns.must_run({"ip", "-d", "address", "show", "dev", interface});
-    state += netns.must_run({"ip", "maddress", "show", "dev", interface});
-    state += netns.must_run({"bridge", "fdb", "show", "dev", interface});
-    state += netns.must_run({"tc", "qdisc", "show", "dev", interface});
-    for (const char *hook : {"ingress", "egress"})
-        state += netns.run({"tc", "filter", "show", "dev", interface, hook}).output; // fails without clsact
-    for (const bool ingress : {true, false})
-        for (const uint32_t id : tcx_programs(netns, interface, ingress).value_or(std::vector<uint32_t>()))
-            state += "tcx " + std::to_string(id) + "\n";
-    return state;
-}
 
 /// A SCHED_CLS program that lets everything pass.
 Fd load_passing_program() {
@@ -199,27 +184,6 @@ TEST(TapIsLeftAsFound, ByAPortThatBorrowedIt) {
 
 // ---- the process
 
-fs::path proc(pid_t pid, const char *entry) { return fs::path("/proc") / std::to_string(pid) / entry; }
-
-/// The targets of a process's descriptors, by number. One that goes while we look is none.
-std::map<int, std::string> descriptors(pid_t pid) {
-    std::map<int, std::string> found;
-    for (const auto &entry : fs::directory_iterator(proc(pid, "fd"))) {
-        std::error_code gone;
-        const fs::path target = fs::read_symlink(entry.path(), gone);
-        if (!gone)
-            found.emplace(std::stoi(entry.path().filename()), target);
-    }
-    return found;
-}
-
-std::string read_text(const fs::path &path) {
-    std::ifstream file(path);
-    std::stringstream text;
-    text << file.rdbuf();
-    return text.str();
-}
-
 struct Footprint {
     size_t descriptors;
     size_t threads;
@@ -266,40 +230,6 @@ TEST_F(Leaks, ThirtyRoundsOfAttachAndDetachCostTheProcessNothing) {
     }
     EXPECT_EQ(remote(), remote_before);
     EXPECT_FALSE(net.app.find_link("tap0"));
-    EXPECT_EQ(testpmd->quit(), 0);
-}
-
-/// Probing opens some twenty descriptors: whichever of them is the first that the process may not have any more,
-/// nothing of the ones before it stays.
-TEST_F(Leaks, ProbingThatFailsAtAnyStepLeavesNothing) {
-    start({"net_tap9,iface=tap9", remote_vdev()}); // one stays, one has shown libbpf what the kernel can do
-    for (const char *line : {"port stop 1", "port close 1", "device detach net_tap0"})
-        testpmd->command(line);
-    const pid_t pid = testpmd->process().pid();
-    const auto open_before = descriptors(pid);
-    rlimit unlimited{};
-    ASSERT_EQ(prlimit(pid, RLIMIT_NOFILE, nullptr, &unlimited), 0);
-
-    bool attached = false;
-    unsigned failures = 0;
-    for (rlim_t limit = 0; !attached && limit < 200; ++limit) {
-        if (open_before.contains(static_cast<int>(limit)))
-            continue; // the same descriptors are free below it as below the next
-        rlimit limited = unlimited;
-        limited.rlim_cur = limit;
-        ASSERT_EQ(prlimit(pid, RLIMIT_NOFILE, &limited, nullptr), 0);
-        const std::string said = testpmd->command("port attach " + remote_vdev());
-        attached = said.find("is attached") != std::string::npos;
-        if (attached)
-            break;
-        ++failures;
-        EXPECT_EQ(descriptors(pid), open_before) << "with descriptors below " << limit << said;
-        EXPECT_EQ(remote(), remote_before) << "with descriptors below " << limit << said;
-        EXPECT_FALSE(net.app.find_link("tap0")) << "with descriptors below " << limit << said;
-    }
-    EXPECT_TRUE(attached);
-    EXPECT_GT(failures, 15U);
-    ASSERT_EQ(prlimit(pid, RLIMIT_NOFILE, &unlimited, nullptr), 0);
     EXPECT_EQ(testpmd->quit(), 0);
 }
 

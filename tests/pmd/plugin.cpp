@@ -67,6 +67,16 @@ TestpmdOptions plugin_options(const NetNs &netns, const std::vector<std::string>
     return options;
 }
 
+void preload(TestpmdOptions &options, const std::string &library) {
+    for (std::string &variable : options.environment) {
+        if (variable.starts_with("LD_PRELOAD=")) {
+            variable += ":" + library;
+            return;
+        }
+    }
+    options.environment.push_back("LD_PRELOAD=" + library);
+}
+
 Cabled::Cabled(unsigned cables, unsigned mtu) {
     for (unsigned i = 0; i < cables; ++i) {
         const std::string inner = "eth" + std::to_string(3 + i);
@@ -112,6 +122,13 @@ void start_forwarding(Testpmd &testpmd, const std::string &mode, bool verbose) {
         testpmd.command("set verbose 1");
     testpmd.command("set fwd " + mode);
     testpmd.command("start");
+}
+
+std::vector<std::string> plugin_lines(const std::string &output) {
+    std::vector<std::string> lines;
+    for (size_t at = output.find("tapflow: "); at != std::string::npos; at = output.find("tapflow: ", at + 1))
+        lines.push_back(output.substr(at, output.find('\n', at) - at));
+    return lines;
 }
 
 size_t free_mbufs(Testpmd &testpmd) {

@@ -32,6 +32,9 @@ std::string with_rx_mode(const std::string &vdev);
 /// testpmd in `netns` with the plugin and these devices ("net_tap0,iface=tap0"), `queues` Rx and Tx queues each.
 TestpmdOptions plugin_options(const NetNs &netns, const std::vector<std::string> &vdevs, unsigned queues = 1);
 
+/// Loads a library before all others, but for the runtime of the sanitizers.
+void preload(TestpmdOptions &options, const std::string &library);
+
 /// An application's namespace with the interfaces eth3, eth4 … and one outside, where their peers are: peer3, peer4 …
 struct Cabled {
     explicit Cabled(unsigned cables = 1, unsigned mtu = 1500);
@@ -65,6 +68,9 @@ enum class Mode : uint8_t { Local, Remote };
 
 /// Sets the forwarding mode and starts forwarding. `verbose`: received packets are printed, for Testpmd::packets().
 void start_forwarding(Testpmd &testpmd, const std::string &mode, bool verbose = true);
+
+/// The lines of an output that the plugin has written, whole or cut off.
+std::vector<std::string> plugin_lines(const std::string &output);
 
 /// mbufs of the first pool that nobody holds.
 size_t free_mbufs(Testpmd &testpmd);

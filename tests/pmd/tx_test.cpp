@@ -179,6 +179,28 @@ TEST_F(TxOffload, TsoCutsSegments) {
     EXPECT_EQ(forwarder_.testpmd.quit(), 0);
 }
 
+/// The in-tree driver's own segmentation stops at what a standard frame holds.
+TEST_F(TxOffload, TsoTakesSegmentsLongerThanAStandardFrame) {
+    const auto ipv4 = [](Packet packet, size_t segment) {
+        return packet.ipv4({.src = "10.0.0.1", .dst = "10.0.0.2", .id = static_cast<uint16_t>(70 + segment)});
+    };
+    const packet::Tcp tcp{.src_port = 1000,
+                          .dst_port = 80,
+                          .seq = 500,
+                          .ack = 9,
+                          .flags = packet::tcp_flag::kAck | packet::tcp_flag::kPsh};
+    start({});
+    for (const size_t mss : {1447U, 1460U, 4000U}) {
+        SCOPED_TRACE(mss);
+        forwarder_.testpmd.command("stop");
+        forwarder_.configure_out({"tso set " + std::to_string(mss) + " 1"});
+        forwarder_.testpmd.command("start");
+        expect_forwarded(ipv4(in_ether(), 0).tcp(tcp).raw(pattern(8001)),
+                         tcp_segments([&](size_t i) { return ipv4(out_ether(), i); }, 8001, mss));
+    }
+    EXPECT_EQ(forwarder_.testpmd.port_stats(1).tx_errors, 0U);
+}
+
 TEST(TxDrop, InterfaceDownIsCountedAndBlocksNothing) {
     const Cabled cabled;
     Testpmd testpmd(plugin_options(cabled.app, {remote_vdev()}));

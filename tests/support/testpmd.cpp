@@ -32,11 +32,12 @@ std::string floating_lcores() {
 }
 
 std::vector<std::string> command_line(const TestpmdOptions &options, const std::string &file_prefix) {
-    // Lines as they are printed, not 4096 bytes later: stdout is no terminal.
-    std::vector<std::string> line{"stdbuf", "-oL", options.program, "--no-huge", "--no-pci", "--no-telemetry"};
+    std::vector<std::string> line = options.wrapper;
     const auto add = [&line](const std::vector<std::string> &words) {
         line.insert(line.end(), words.begin(), words.end());
     };
+    // Lines as they are printed, not 4096 bytes later: stdout is no terminal.
+    add({"stdbuf", "-oL", options.program, "--no-huge", "--no-pci", "--no-telemetry"});
     add({"-m", std::to_string(options.memory_mb), "--file-prefix", file_prefix});
     add({"--lcores", options.lcores.empty() ? floating_lcores() : options.lcores});
     if (!options.plugin.empty())

@@ -29,6 +29,7 @@ struct TestpmdOptions {
     std::vector<std::string> eal_arguments{};
     std::vector<std::string> app_arguments{};
     std::vector<std::string> environment{}; ///< "LD_PRELOAD=…", "ASAN_OPTIONS=…"
+    std::vector<std::string> wrapper{};     ///< in front of it: "prlimit", "--nofile=100"
     const NetNs *netns = nullptr;           ///< null: the calling thread's
     std::string program = "dpdk-testpmd";
 };

@@ -1,59 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Whatever happens to the application, the remote's traffic is the kernel's again within two seconds, and whatever
-// happens to the interfaces, the application can end in order.
-#include "pmd/remote_rig.h"
+// A port that lets nobody have its packets: the remote's are the kernel's again within two seconds, and each packet of
+// a burst is accounted for.
+#include "pmd/take_over.h"
 #include "tapflow/abi/port_state.h"
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 
 #include <csignal>
-#include <cstdio>
 
 namespace tapflow::test {
 namespace {
 
 const packet::Mac kSource = "02:00:00:00:03:01";
 const packet::Mac kBroadcast = "ff:ff:ff:ff:ff:ff";
-
-/// How long the kernel had to wait for its packets.
-struct TakeOver {
-    milliseconds elapsed{};
-    milliseconds longest_stall{}; ///< of the test itself: how little of the machine it gets
-};
-
-/// Sends frames to `own` about every millisecond until the kernel gets one.
-TakeOver wait_for_kernel(PacketSocket &peer, PacketSocket &kernel, const MacAddress &own, size_t size = 60) {
-    TakeOver result;
-    const auto start = Clock::now();
-    auto before = start;
-    const packet::Bytes frame = probe(own, kSource, size);
-    const bool came = wait_until(
-        [&] {
-            (void)peer.send(frame);
-            const auto now = Clock::now();
-            result.longest_stall =
-                std::max(result.longest_stall, std::chrono::duration_cast<milliseconds>(now - before));
-            before = now;
-            return kernel.receive(milliseconds(0)).has_value();
-        },
-        kDefaultTimeout, milliseconds(1));
-    result.elapsed = std::chrono::duration_cast<milliseconds>(Clock::now() - start);
-    if (!came)
-        throw std::runtime_error("the kernel got nothing");
-    return result;
-}
-
-/// The promise is two seconds. A machine on which this test stands still for a while is allowed that as well, up to
-/// five times the promise.
-void expect_in_time(const char *what, const TakeOver &take_over) {
-    using std::chrono::seconds;
-    std::printf("[ MEASURED ] %s: %lld ms (longest stall of the test: %lld ms)\n", what,
-                static_cast<long long>(take_over.elapsed.count()),
-                static_cast<long long>(take_over.longest_stall.count()));
-    const milliseconds limit = seconds(2) + 5 * std::max(take_over.longest_stall - milliseconds(10), milliseconds(0));
-    EXPECT_LE(take_over.elapsed, std::min<milliseconds>(limit, seconds(10))) << what;
-}
 
 /// A remote port that receives, its peer, and the kernel's side.
 class RemotePort : public testing::Test {
@@ -97,75 +57,6 @@ class RemotePort : public testing::Test {
     PacketSocket kernel_side = socket_behind_ingress(net.app, "eth3");
     std::optional<Testpmd> testpmd;
 };
-
-using KilledPort = RemotePort;
-
-TEST_F(KilledPort, LeavesTheRemoteToTheKernel) {
-    const Link before = net.app.link("eth3");
-    const std::string addresses_before = net.app.must_run({"bridge", "fdb", "show", "dev", "eth3"});
-    start();
-    testpmd->command("set promisc 0 on");
-    testpmd->command("mac_addr add 0 02:00:00:00:0a:dd");
-    expect_application_receives();
-    ASSERT_GT(net.app.link("eth3").promiscuity, before.promiscuity);
-    ASSERT_EQ(tcx_programs(net.app, "eth3").value_or(std::vector<uint32_t>(1)).size(), 1U);
-
-    testpmd->process().kill(SIGKILL);
-    expect_in_time("SIGKILL", wait_for_kernel(peer, kernel_side, own));
-    ASSERT_EQ(testpmd->process().wait(), 128 + SIGKILL);
-    EXPECT_TRUE(net.app.wait_link_gone("tap0"));
-    EXPECT_TRUE(net.app.wait_link(
-        "eth3", [&](const Link &now) { return now.promiscuity == before.promiscuity && now.flags == before.flags; }));
-    EXPECT_EQ(net.app.must_run({"bridge", "fdb", "show", "dev", "eth3"}), addresses_before);
-    if (!tcx_programs(net.app, "eth3"))
-        GTEST_SKIP() << "kernel lacks TCX: the filter of a killed process stays where it is";
-    EXPECT_TRUE(wait_until([&] { return tcx_programs(net.app, "eth3")->empty(); }));
-}
-
-TEST_F(KilledPort, StartsAgainAtOnceWithTheSameNames) {
-    start();
-    expect_application_receives();
-    testpmd->process().kill(SIGKILL);
-    ASSERT_EQ(testpmd->process().wait(), 128 + SIGKILL);
-    start();
-    expect_application_receives();
-    EXPECT_EQ(testpmd->quit(), 0);
-}
-
-TEST_F(KilledPort, TakesItsPersistentTapOverAgain) {
-    start(",persist=1");
-    expect_application_receives();
-    const int index = net.app.link("tap0").index;
-    testpmd->process().kill(SIGKILL);
-    expect_in_time("SIGKILL with a persistent tap", wait_for_kernel(peer, kernel_side, own));
-    ASSERT_EQ(testpmd->process().wait(), 128 + SIGKILL);
-    ASSERT_EQ(net.app.link("tap0").index, index);
-
-    start(",persist=1");
-    ASSERT_EQ(net.app.link("tap0").index, index);
-    expect_application_receives();
-    // The way out still leads through the remote.
-    testpmd->command("stop");
-    start_forwarding(*testpmd, "macswap");
-    const packet::Mac asking = "02:00:00:00:03:04";
-    ASSERT_TRUE(peer.send(probe(own, asking)));
-    const auto answer = peer.receive();
-    ASSERT_TRUE(answer);
-    EXPECT_EQ(answer->bytes, probe(asking, own));
-    EXPECT_EQ(testpmd->quit(), 0);
-    EXPECT_TRUE(net.app.find_link("tap0"));
-}
-
-TEST_F(RemotePort, ThatHangsLosesItsPacketsToTheKernelUntilItGoesOn) {
-    start();
-    expect_application_receives();
-    testpmd->process().kill(SIGSTOP);
-    expect_in_time("SIGSTOP", wait_for_kernel(peer, kernel_side, own));
-    testpmd->process().kill(SIGCONT);
-    expect_application_receives();
-    EXPECT_GT(testpmd->port_xstats(0).at("rx_lease_lost"), 0U);
-    EXPECT_EQ(testpmd->quit(), 0);
-}
 
 TEST_F(RemotePort, ThatIsNotPolledLosesItsPacketsToTheKernelUntilItIs) {
     start("", 64);
@@ -252,39 +143,6 @@ TEST(LocalPort, CountsAsMissedWhatItsFullRingDropsHoweverLong) {
     testpmd.command("start");
     EXPECT_TRUE(wait_until([&] { return testpmd.port_stats(0).rx_packets + missed >= sent; }, milliseconds(10'000)));
     EXPECT_EQ(testpmd.port_stats(0).rx_packets + missed, sent);
-}
-
-TEST_F(RemotePort, EndsInOrderAfterItsRemoteIsGone) {
-    start();
-    expect_application_receives();
-    net.app.must_run({"ip", "link", "del", "eth3"});
-    testpmd->command("stop");
-    EXPECT_NE(testpmd->command("port stop 0").find("Done"), std::string::npos);
-    EXPECT_NE(testpmd->command("port close 0").find("Port 0 is closed"), std::string::npos);
-    EXPECT_EQ(testpmd->quit(), 0);
-    EXPECT_TRUE(net.app.wait_link_gone("tap0"));
-}
-
-TEST_F(RemotePort, EndsInOrderAfterItsTapIsGone) {
-    start();
-    expect_application_receives();
-    net.app.must_run({"ip", "link", "del", "tap0"});
-    testpmd->command("stop");
-    start_forwarding(*testpmd, "macswap"); // writes into the dead tap as well
-    ASSERT_TRUE(peer.send(probe(own, kSource)));
-    EXPECT_EQ(testpmd->packets(1).size(), 1U);
-    testpmd->command("stop");
-    EXPECT_NE(testpmd->command("port stop 0").find("Done"), std::string::npos);
-    EXPECT_EQ(testpmd->quit(), 0);
-    EXPECT_TRUE(tcx_programs(net.app, "eth3").value_or(std::vector<uint32_t>()).empty());
-}
-
-TEST_F(RemotePort, QuitsWithBothInterfacesGoneWhileItForwards) {
-    start();
-    expect_application_receives();
-    net.app.must_run({"ip", "link", "del", "tap0"});
-    net.app.must_run({"ip", "link", "del", "eth3"});
-    EXPECT_EQ(testpmd->quit(), 0);
 }
 
 /// A TCP connection over the remote's own address, between the two kernels.
