@@ -5,6 +5,7 @@
 import argparse
 import collections
 import json
+import pathlib
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -31,9 +32,41 @@ def read_labels(path):
     return labels
 
 
+def judged(suite, name, outcome, reason):
+    """A test, and a failure if it was skipped for a reason that is none."""
+    if outcome == "skipped" and not PERMITTED_SKIP.match(reason):
+        outcome, reason = "failed", f"skipped, but this machine could run it: {reason}"
+    return Test(suite, name, outcome, reason)
+
+
+def read_guest(suite, name, outcome, reason, directory):
+    """The tests inside a guest instead of the one that booted it, from GoogleTest's own reports."""
+    if outcome == "skipped":
+        return [judged(suite, name, outcome, reason)]
+    tests = []
+    for path in sorted(directory.glob("*.xml")):
+        try:
+            cases = list(ElementTree.parse(path).getroot().iter("testcase"))
+        except ElementTree.ParseError as error:
+            tests.append(Test(suite, path.stem, "failed", f"no report: {error}"))
+            continue
+        for case in cases:
+            inside, why = "passed", ""
+            if case.find("failure") is not None:
+                inside, why = "failed", " ".join(case.find("failure").get("message", "").splitlines()[:2])
+            elif (skipped := case.find("skipped")) is not None:
+                # The message is "file:line", then what the test said.
+                inside, why = "skipped", skipped.get("message", "").partition("\n")[2].strip() or "no reason given"
+            tests.append(judged(suite, f"{case.get('classname')}.{case.get('name')}", inside, why))
+    # What failed may be the guest itself.
+    if not tests or (outcome == "failed" and all(test.outcome != "failed" for test in tests)):
+        tests.append(Test(suite, name, "failed", "see the log of its test"))
+    return tests
+
+
 def read_tests(run, report):
     """The tests of a run ("tests", "tests with sanitizers"): report.json lists them, report.xml has their results."""
-    suffix = run.removeprefix("tests")
+    suffix = run.removeprefix("tests") if run.startswith("tests ") else ""
     try:
         labels = read_labels(report + ".json")
         cases = list(ElementTree.parse(report + ".xml").getroot().iter("testcase"))
@@ -45,9 +78,12 @@ def read_tests(run, report):
         outcome, reason = {"run": "passed", "fail": "failed"}.get(status, "skipped"), ""
         if outcome == "skipped":
             reason = skip_reason(case.findtext("system-out") or "")
-            if not PERMITTED_SKIP.match(reason):
-                outcome, reason = "failed", f"skipped, but this machine could run it: {reason}"
-        tests.append(Test(labels.get(name, "unlabelled") + suffix, name, outcome, reason))
+        label = labels.get(name, "unlabelled")
+        if label == "guest":
+            suite = name.replace("-", " ", 1)
+            tests += read_guest(suite, name, outcome, reason, pathlib.Path(report).with_name(name))
+        else:
+            tests.append(judged(label + suffix, name, outcome, reason))
     return tests or [Test(run, "ctest", "failed", "no test was found")]
 
 
