@@ -234,9 +234,12 @@ Result<void> Port::start(const rss::RssConfig &config, bool with_hash) {
         for (size_t i = 0; i < readers_.size(); i++)
             if (!readers_[i])
                 return Error{EINVAL, "start", "queue " + std::to_string(i) + " is not set up"};
-        if (queue_length_ > 0 && !existed_)
+        // Once for each number: between starts the length is the user's to change.
+        if (queue_length_ != set_queue_length_ && !existed_) {
             if (auto set = kernel::set_link_tx_queue_length(*netlink_, tap_, queue_length_); !set)
                 return set.error();
+            set_queue_length_ = queue_length_;
+        }
         classifier_->set_flag(TAPFLOW_PORT_TRAILER, with_hash);
     }
     if (auto set = classifier_->set_rss(config); !set)

@@ -136,8 +136,9 @@ class Port {
     std::string why_not_ring_;
     std::vector<std::unique_ptr<kernel::Ring>> rings_;
     std::vector<std::unique_ptr<kernel::TunReader>> readers_;
-    std::vector<uint64_t> polls_; ///< of the readers, when the lease last asked
-    unsigned queue_length_ = 0;   ///< frames, for the tap's queues
+    std::vector<uint64_t> polls_;   ///< of the readers, when the lease last asked
+    unsigned queue_length_ = 0;     ///< frames, for the tap's queues
+    unsigned set_queue_length_ = 0; ///< that the tap has been given
     std::vector<MacAddress> unicast_;
     std::vector<MacAddress> multicast_;
     bool started_ = false;

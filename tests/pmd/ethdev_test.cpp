@@ -102,6 +102,7 @@ TEST_F(Ethdev, RefusesToReportLinkChangesAndRemovalByInterrupt) {
 TEST_F(Ethdev, QueuesMayBeSetUpInAnyOrder) {
     constexpr uint16_t kQueues = 4;
     rte_eth_conf conf{};
+    conf.rxmode.offloads = RTE_ETH_RX_OFFLOAD_RSS_HASH;
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = RTE_ETH_RSS_IPV4;
     ASSERT_EQ(rte_eth_dev_configure(port(), kQueues, kQueues, &conf), 0);

@@ -436,8 +436,8 @@ TEST(RxStatistics, CountPacketsAndBytesOfEachQueue) {
     EXPECT_EQ(testpmd.port_stats(0).rx_packets, 1U);
 }
 
-/// What nobody polls fills the ring: counted, and whole again afterwards.
-TEST(RxStatistics, CountWhatAFullRingLoses) {
+/// What nobody polls fills the queue: counted, and whole again afterwards.
+TEST(RxStatistics, CountWhatAFullQueueLoses) {
     const Cabled cabled;
     TestpmdOptions options = plugin_options(cabled.app, {remote_vdev()});
     options.rxd = 64;
@@ -446,11 +446,13 @@ TEST(RxStatistics, CountWhatAFullRingLoses) {
     testpmd.command("set fwd rxonly");
     PacketSocket sender(cabled.outside, "peer3", {.receive = false});
     const Bytes frame = Packet().ether(cabled.app.link("eth3").mac).payload(1400).bytes();
-    constexpr size_t kSent = 300; // of which 131,072 bytes hold about 80
+    constexpr size_t kSent = 300; // of which 131,072 bytes hold about 80, and a queue of the tap 64
     ASSERT_EQ(sender.send_burst(std::vector<Bytes>(kSent, frame)), kSent);
     const auto full = testpmd.port_stats(0);
     EXPECT_GT(full.rx_missed, 0U);
-    EXPECT_EQ(testpmd.port_xstats(0).at("rx_q0_ring_full"), full.rx_missed);
+    if (tested_rx_mode() == "ring") {
+        EXPECT_EQ(testpmd.port_xstats(0).at("rx_q0_ring_full"), full.rx_missed);
+    }
     testpmd.command("start");
     const size_t kept = kSent - full.rx_missed;
     EXPECT_EQ(testpmd.packets(kept).size(), kept);
