@@ -29,6 +29,13 @@ inline void copy_frame(uint8_t *out, const uint8_t *frame, uint32_t length) {
         rte_memcpy(out, frame, length);
 }
 
+/// Takes `wanted` mbufs, or half as many, and so on down to none.
+inline uint16_t allocate(rte_mempool *pool, rte_mbuf **packets, uint16_t wanted) {
+    while (wanted > 0 && rte_pktmbuf_alloc_bulk(pool, packets, wanted) != 0)
+        wanted /= 2;
+    return wanted;
+}
+
 /// The receive function. `Checksum` and `Strip` say whether those offloads are on for any queue of the port.
 template <bool Checksum, bool Strip> uint16_t rx_burst(void *opaque, rte_mbuf **packets, uint16_t wanted) {
     auto &queue = *static_cast<RxQueue *>(opaque);
@@ -58,12 +65,17 @@ template <bool Checksum, bool Strip> uint16_t rx_burst(void *opaque, rte_mbuf **
             cursor.position = next;
         }
         if (plain > 0) {
-            if (rte_pktmbuf_alloc_bulk(queue.pool, packets + received, plain) != 0) {
+            const uint16_t allocated = allocate(queue.pool, packets + received, plain);
+            if (allocated < plain) {
                 queue.no_mbuf.add(1);
+                more = false;
                 cursor = start;
-                break;
+                for (uint16_t i = 0; i < allocated; i++) {
+                    (void)ring.peek(cursor, next);
+                    cursor.position = next;
+                }
             }
-            for (uint16_t i = 0; i < plain; i++) {
+            for (uint16_t i = 0; i < allocated; i++) {
                 rte_mbuf *packet = packets[received + i];
                 const tapflow_record *source = batch[i];
                 packet->data_len = static_cast<uint16_t>(source->length);
@@ -75,7 +87,9 @@ template <bool Checksum, bool Strip> uint16_t rx_burst(void *opaque, rte_mbuf **
                 copy_frame(rte_pktmbuf_mtod(packet, uint8_t *), frame_of(source), source->length);
                 bytes += source->length;
             }
-            received = static_cast<uint16_t>(received + plain);
+            received = static_cast<uint16_t>(received + allocated);
+            if (!more)
+                break;
         }
         if (plain == limit)
             continue;

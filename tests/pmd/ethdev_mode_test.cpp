@@ -81,6 +81,31 @@ TEST_P(EthdevInMode, WithoutMbufsLosesNothingThatFitsItsQueue) {
     }));
 }
 
+TEST_P(EthdevInMode, WithFewMbufsReceivesAsManyPackets) {
+    constexpr uint16_t kFew = 5;
+    constexpr uint16_t kFrames = 20;
+    configure_and_start(1);
+    PacketSocket sender = far({.receive = false});
+    std::vector<rte_mbuf *> held(free_mbufs() - kFew);
+    ASSERT_EQ(rte_pktmbuf_alloc_bulk(pool(), held.data(), static_cast<unsigned>(held.size())), 0);
+    for (uint16_t i = 0; i < kFrames; ++i)
+        ASSERT_TRUE(sender.send(probe(own(), packet::Mac("02:00:00:00:06:02"), 60U + i)));
+    std::vector<uint32_t> lengths;
+    ASSERT_TRUE(wait_until([&] {
+        std::array<rte_mbuf *, 32> packets{};
+        const uint16_t count = rte_eth_rx_burst(port(), 0, packets.data(), packets.size());
+        EXPECT_LE(count, kFew);
+        for (uint16_t i = 0; i < count; ++i)
+            lengths.push_back(packets[i]->pkt_len);
+        rte_pktmbuf_free_bulk(packets.data(), count);
+        return lengths.size() >= kFrames;
+    }));
+    for (uint16_t i = 0; i < kFrames; ++i)
+        EXPECT_EQ(lengths[i], 60U + i) << "in order, and none twice";
+    EXPECT_GT(xstat("rx_q0_no_mbuf"), 0U);
+    rte_pktmbuf_free_bulk(held.data(), static_cast<unsigned>(held.size()));
+}
+
 TEST_P(EthdevInMode, ReadsAsRemovedWhenAnInterfaceOfItIsGone) {
     configure_and_start(2);
     EXPECT_EQ(rte_eth_dev_is_removed(port()), 0);
