@@ -43,7 +43,9 @@ int keep_warning(libbpf_print_level level, const char *format, va_list arguments
     if (const size_t summary = text.rfind("\nprocessed "); summary != std::string::npos)
         verifier_complaint =
             text.substr(text.rfind('\n', summary - 1) + 1, summary - text.rfind('\n', summary - 1) - 1);
-    libbpf_warning = std::move(text);
+    // The first names the cause; the others say what failed because of it.
+    if (libbpf_warning.empty())
+        libbpf_warning = std::move(text);
     return length;
 }
 

@@ -50,7 +50,7 @@ Result<void> map_remove(int map, const void *key, const std::string &what);
 /// Errors: EINVAL on kernels before 6.6, which have no TCX.
 Result<Fd> attach_tcx(int ifindex, Hook hook, int program_fd, const std::string &what);
 
-/// What libbpf warned of last in this thread, or the verifier's complaint if there was one, for the details of an
+/// What libbpf warned of first in this thread, or the verifier's complaint if there was one, for the details of an
 /// Error; cleared by reading. Also takes libbpf's output off stderr from the first call on.
 std::string take_libbpf_warning();
 
