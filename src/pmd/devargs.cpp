@@ -45,27 +45,27 @@ template <typename Value> struct Choice {
     Value value;
 };
 
-constexpr std::array kRxModes{
-    Choice{"auto", engine::RxMode::Auto},
-    Choice{"ring", engine::RxMode::Ring},
-    Choice{"fd", engine::RxMode::Fd},
-};
-constexpr std::array kRetaSizes{
-    Choice{"128", uint16_t{128}},
-    Choice{"256", uint16_t{256}},
-    Choice{"512", uint16_t{512}},
-};
-constexpr std::array kKeySizes{
-    Choice{"40", uint8_t{rss::kKeySize}},
-    Choice{"52", uint8_t{rss::kLongKeySize}},
-};
-constexpr std::array kRssFunctions{
-    Choice{"toeplitz", rss::Function::Toeplitz},
-    Choice{"simple_xor", rss::Function::SimpleXor},
-    Choice{"symmetric_toeplitz", rss::Function::SymmetricToeplitz},
-    Choice{"symmetric_toeplitz_sort", rss::Function::SymmetricToeplitzSort},
-};
-constexpr std::array kSwitch{Choice{"", true}, Choice{"1", true}, Choice{"0", false}};
+constexpr auto kRxModes = std::to_array<Choice<engine::RxMode>>({
+    {"auto", engine::RxMode::Auto},
+    {"ring", engine::RxMode::Ring},
+    {"fd", engine::RxMode::Fd},
+});
+constexpr auto kRetaSizes = std::to_array<Choice<uint16_t>>({
+    {"128", 128},
+    {"256", 256},
+    {"512", 512},
+});
+constexpr auto kKeySizes = std::to_array<Choice<uint8_t>>({
+    {"40", rss::kKeySize},
+    {"52", rss::kLongKeySize},
+});
+constexpr auto kRssFunctions = std::to_array<Choice<rss::Function>>({
+    {"toeplitz", rss::Function::Toeplitz},
+    {"simple_xor", rss::Function::SimpleXor},
+    {"symmetric_toeplitz", rss::Function::SymmetricToeplitz},
+    {"symmetric_toeplitz_sort", rss::Function::SymmetricToeplitzSort},
+});
+constexpr auto kSwitch = std::to_array<Choice<bool>>({{"", true}, {"1", true}, {"0", false}});
 
 template <typename Value, size_t N>
 Result<void> choose(const std::array<Choice<Value>, N> &choices, const std::string &key, const std::string &value,

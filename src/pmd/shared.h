@@ -60,26 +60,27 @@ struct alignas(RTE_CACHE_LINE_SIZE) TxQueue {
 /// dev_private: plain data in memory that ethdev allocates, shares between processes and frees.
 struct Shared {
     struct Rss {
-        std::array<uint8_t, rss::kLongKeySize> key{};
-        uint8_t key_size = 0;
-        rss::Function function = rss::Function::Toeplitz;
         uint64_t types = 0; ///< with modifiers
         std::array<uint16_t, TAPFLOW_RETA_MAX> reta{};
         uint16_t queues = 0; ///< that the RETA was made for
+        std::array<uint8_t, rss::kLongKeySize> key{};
+        uint8_t key_size = 0;
+        rss::Function function = rss::Function::Toeplitz;
     };
 
-    uint16_t reta_size = rss::kDefaultRetaSize;
-    uint8_t offered_key_size = rss::kKeySize;
-    rss::Function default_function = rss::Function::Toeplitz;
+    std::array<RxQueue, kMaxQueues> rx;
+    std::array<TxQueue, kMaxQueues> tx;
     Rss rss;
     /// Delivery by fd: in memory that ethdev's processes share; null otherwise.
     rss::PublishedTables *tables = nullptr;
-    std::array<RxQueue, kMaxQueues> rx;
-    std::array<TxQueue, kMaxQueues> tx;
-    /// Values of the classifier's counters at the last statistics reset.
+    /// Values of the classifier's and the kernel's counters at the last statistics reset.
     tapflow_port_counters port_base{};
     std::array<tapflow_queue_counters, kMaxQueues> queue_base{};
     uint64_t queue_drops_base = 0;
+    // What the port was made with.
+    uint16_t reta_size = rss::kDefaultRetaSize;
+    uint8_t offered_key_size = rss::kKeySize;
+    rss::Function default_function = rss::Function::Toeplitz;
 };
 
 /// What a Tx queue needs in this process.
