@@ -90,7 +90,7 @@ void run(const Arguments &arguments) {
     } else if (kind == "port") {
         PortOptions options;
         options.plugin = arguments.text("plugin");
-        options.devargs = std::string("iface=") + kTap + ",remote=" + kRemote;
+        options.devargs = std::string("iface=") + kTap + ",remote=" + kRemote + ",rx=" + arguments.text("rx", "ring");
         options.rx_queues = static_cast<uint16_t>(arguments.number("queues", 4));
         options.rss = true;
         DpdkPort port(options);
@@ -107,7 +107,7 @@ void run(const Arguments &arguments) {
 
 int main(int argc, char **argv) {
     try {
-        tapflow::bench::run({argc, argv, {"consumer", "plugin", "queues", "batches"}});
+        tapflow::bench::run({argc, argv, {"consumer", "plugin", "queues", "rx", "batches"}});
     } catch (...) {
         return tapflow::bench::report_exception(argv[0]);
     }

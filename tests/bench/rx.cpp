@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What receiving costs the reader, and what sending into a tap costs a local sender.
 //
-//   bench_rx --reader readv|port [--plugin FILE] [--batches N]
+//   bench_rx --reader readv|port [--plugin FILE [--rx ring|fd]] [--batches N]
 #include "bench/interfaces.h"
 #include "bench/measure.h"
 #include "bench/reader.h"
@@ -159,6 +159,8 @@ void run(const Arguments &arguments) {
         PortOptions options;
         options.plugin = arguments.text("plugin");
         options.devargs = std::string("iface=") + kTap;
+        if (!options.plugin.empty())
+            options.devargs += ",rx=" + arguments.text("rx", "ring");
         options.rss = !options.plugin.empty(); // DPDK's own net_tap has no port-level RSS
         DpdkPort port(options);
         make_neighbour(netns, port.mac().text());
@@ -175,7 +177,7 @@ void run(const Arguments &arguments) {
 
 int main(int argc, char **argv) {
     try {
-        tapflow::bench::run({argc, argv, {"reader", "plugin", "batches"}});
+        tapflow::bench::run({argc, argv, {"reader", "plugin", "rx", "batches"}});
     } catch (...) {
         return tapflow::bench::report_exception(argv[0]);
     }
