@@ -127,7 +127,10 @@ struct Receiver {
   private:
     [[nodiscard]] TestpmdOptions options_of(Mode mode, unsigned queues, const std::string &devargs) const {
         const std::string vdev = mode == Mode::Remote ? remote_vdev() : "net_tap0,iface=tap0";
-        return plugin_options(cabled.app, {vdev + devargs}, queues);
+        TestpmdOptions options = plugin_options(cabled.app, {vdev + devargs}, queues);
+        if (queues <= 4)
+            options.rxd = 4096; // room for what testpmd has no time to print: a queue of the tap counts frames
+        return options;
     }
 };
 
