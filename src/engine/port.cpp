@@ -4,12 +4,20 @@
 #include "engine/counters.h"
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 
 namespace tapflow::engine {
 namespace {
 
 // include/uapi/linux/if_ether.h and drivers/net/tun.c (MAX_MTU): what a tap takes.
 constexpr unsigned kTapMaxMtu = 65521;
+
+/// True for what the kernel refuses now and not for good: rights, memory, descriptors.
+bool may_pass(const Error &error) {
+    constexpr std::array kCodes{EPERM, ENOMEM, EMFILE, ENFILE, EAGAIN};
+    return std::find(kCodes.begin(), kCodes.end(), error.code) != kCodes.end();
+}
 
 bool contains(std::span<const MacAddress> list, const MacAddress &address) {
     return std::find(list.begin(), list.end(), address) != list.end();
@@ -105,7 +113,7 @@ Result<void> Port::load_programs(RxMode mode, int remote_ifindex) {
         return BpfClassifier::create(delivery, tap_.index, remote_ifindex);
     };
     auto classifier = load(mode == RxMode::Fd ? kernel::Delivery::Fd : kernel::Delivery::Ring);
-    if (!classifier && mode == RxMode::Auto) {
+    if (!classifier && mode == RxMode::Auto && !may_pass(classifier.error())) {
         auto other = load(kernel::Delivery::Fd);
         if (!other)
             return classifier.error();
