@@ -84,7 +84,8 @@ DpdkPort::DpdkPort(const PortOptions &options) {
     rte_eth_conf conf{};
     if (options.rss) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-        conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH;
+        if (options.hash)
+            conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH;
         conf.rx_adv_conf.rss_conf.rss_hf = kRssTypes & info.flow_type_rss_offloads;
     }
     conf.txmode.offloads = options.tx_offloads;

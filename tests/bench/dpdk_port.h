@@ -17,6 +17,7 @@ struct PortOptions {
     std::string plugin{};  ///< -d; empty: whatever DPDK has itself for net_tap
     std::string devargs{}; ///< "iface=tap0"
     uint16_t rx_queues = 1;
+    bool hash = true; ///< with rss: ask for the hash, too
     bool rss = false; ///< hash by addresses and ports, with the hash in the mbuf
     uint64_t tx_offloads = 0;
 };

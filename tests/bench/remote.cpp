@@ -93,6 +93,7 @@ void run(const Arguments &arguments) {
         options.devargs = std::string("iface=") + kTap + ",remote=" + kRemote + ",rx=" + arguments.text("rx", "ring");
         options.rx_queues = static_cast<uint16_t>(arguments.number("queues", 4));
         options.rss = true;
+        options.hash = arguments.number("hash", 1) != 0;
         DpdkPort port(options);
         PortReader reader(port.id(), options.rx_queues);
         port.run([&] { cases = measure(sender, mac, batches, &reader); });
@@ -107,7 +108,7 @@ void run(const Arguments &arguments) {
 
 int main(int argc, char **argv) {
     try {
-        tapflow::bench::run({argc, argv, {"consumer", "plugin", "queues", "rx", "batches"}});
+        tapflow::bench::run({argc, argv, {"consumer", "plugin", "queues", "rx", "hash", "batches"}});
     } catch (...) {
         return tapflow::bench::report_exception(argv[0]);
     }

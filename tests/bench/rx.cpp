@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What receiving costs the reader, and what sending into a tap costs a local sender.
 //
-//   bench_rx --reader readv|port [--plugin FILE [--rx ring|fd]] [--batches N]
+//   bench_rx --reader readv|port [--plugin FILE [--rx ring|fd] [--hash 0|1]] [--batches N]
 #include "bench/interfaces.h"
 #include "bench/measure.h"
 #include "bench/reader.h"
@@ -162,6 +162,7 @@ void run(const Arguments &arguments) {
         if (!options.plugin.empty())
             options.devargs += ",rx=" + arguments.text("rx", "ring");
         options.rss = !options.plugin.empty(); // DPDK's own net_tap has no port-level RSS
+        options.hash = arguments.number("hash", 1) != 0;
         DpdkPort port(options);
         make_neighbour(netns, port.mac().text());
         PortReader reader(port.id(), 1);
@@ -177,7 +178,7 @@ void run(const Arguments &arguments) {
 
 int main(int argc, char **argv) {
     try {
-        tapflow::bench::run({argc, argv, {"reader", "plugin", "rx", "batches"}});
+        tapflow::bench::run({argc, argv, {"reader", "plugin", "rx", "hash", "batches"}});
     } catch (...) {
         return tapflow::bench::report_exception(argv[0]);
     }
