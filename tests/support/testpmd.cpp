@@ -37,7 +37,11 @@ std::vector<std::string> command_line(const TestpmdOptions &options, const std::
         line.insert(line.end(), words.begin(), words.end());
     };
     // Lines as they are printed, not 4096 bytes later: stdout is no terminal.
-    add({"stdbuf", "-oL", options.program, "--no-huge", "--no-pci", "--no-telemetry"});
+    add({"stdbuf", "-oL", options.program, "--no-pci", "--no-telemetry"});
+    if (options.huge_directory.empty())
+        add({"--no-huge"});
+    else
+        add({"--huge-dir", options.huge_directory});
     add({"-m", std::to_string(options.memory_mb), "--file-prefix", file_prefix});
     add({"--lcores", options.lcores.empty() ? floating_lcores() : options.lcores});
     if (!options.plugin.empty())

@@ -26,6 +26,7 @@ struct TestpmdOptions {
     /// --lcores. Empty: one main and one forwarding lcore, both floating over all CPUs we may use, so that tests can
     /// run side by side.
     std::string lcores{};
+    std::string huge_directory{}; ///< a hugetlbfs, for other processes to join; empty: no hugepages
     std::vector<std::string> eal_arguments{};
     std::vector<std::string> app_arguments{};
     std::vector<std::string> environment{}; ///< "LD_PRELOAD=…", "ASAN_OPTIONS=…"
@@ -34,9 +35,9 @@ struct TestpmdOptions {
     std::string program = "dpdk-testpmd";
 };
 
-/// Runs without hugepages, PCI and telemetry, in a runtime directory of its own that is removed at the end. Output is
-/// read only inside the calls below: what comes in between waits (some ten thousand lines fit). Everything that fails
-/// or takes too long throws std::runtime_error holding the end of the output.
+/// Runs without PCI and telemetry, and unless told otherwise without hugepages, in a runtime directory of its own that
+/// is removed at the end. Output is read only inside the calls below: what comes in between waits (some ten thousand
+/// lines fit). Everything that fails or takes too long throws std::runtime_error holding the end of the output.
 class Testpmd {
   public:
     /// Starts testpmd and waits for its first prompt.
@@ -66,6 +67,8 @@ class Testpmd {
     int quit(milliseconds timeout = kDefaultTimeout);
 
     [[nodiscard]] Process &process() { return *process_; }
+    /// RUNTIME_DIRECTORY; its last part is the file prefix.
+    [[nodiscard]] const std::filesystem::path &runtime_directory() const { return runtime_directory_; }
     /// Everything read from it before quit(), without prompts and echo.
     [[nodiscard]] const std::string &log() const { return log_; }
 
