@@ -36,7 +36,7 @@ TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_config) == 64, "a cache line th
 /* Written by BPF with atomic adds, read by the process. Only events that end a packet's way are counted here. */
 struct tapflow_port_counters {
     __u64 filtered;        /* local mode: the address filter did not want the packet */
-    __u64 bypass;          /* reached a tap queue past the classifier (PACKET_QDISC_BYPASS, XDP_REDIRECT) */
+    __u64 bypass;          /* reached a tap queue past the classifier (PACKET_QDISC_BYPASS) */
     __u64 oversize;        /* longer than TAPFLOW_FRAME_MAX */
     __u64 unsupported_gso; /* a super-frame of a kind that cannot be segmented */
     __u64 no_lease;        /* went to the kernel because the lease had run out */
