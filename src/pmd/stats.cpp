@@ -4,6 +4,7 @@
 #include "engine/counters.h"
 #include "pmd/shared.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -99,8 +100,10 @@ template <typename Each> void for_each_xstat(const rte_eth_dev *dev, Each each) 
 
 int stats_get(rte_eth_dev *dev, rte_eth_stats *stats) {
     const Shared &state = shared(dev);
-    if (!by_ring(dev)) // the kernel keeps one number for all queues of a tap
-        stats->imissed = port(dev).queue_drops() - std::min(port(dev).queue_drops(), state.queue_drops_base);
+    if (!by_ring(dev)) { // the kernel keeps one number for all queues of a tap
+        const uint64_t drops = port(dev).queue_drops();
+        stats->imissed = drops - std::min(drops, state.queue_drops_base);
+    }
     for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
         const RxQueue &queue = state.rx[i];
         stats->ipackets += queue.packets.get();
