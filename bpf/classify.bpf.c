@@ -6,11 +6,9 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-#include "address_filter.h"
 #include "classify.h"
 #include "deliver.h"
 #include "kernel_types.h"
-#include "lease.h"
 
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
@@ -82,15 +80,10 @@ static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_st
 SEC("tc")
 int tap_egress(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
-    if (!state)
+    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED))
         return TC_ACT_SHOT;
-    __u32 flags = state->config.flags;
-    if (!(flags & TAPFLOW_PORT_STARTED))
-        return TC_ACT_SHOT;
-    if (!(audience(&state->config, flags, destination(skb)) & TO_APPLICATION)) {
-        count(&state->counters.filtered);
+    if (!wanted_by_application(skb, state))
         return TC_ACT_STOLEN;
-    }
     return receive(skb, state, 0) == DELIVERED ? TC_ACT_STOLEN : TC_ACT_SHOT;
 }
 
@@ -101,18 +94,9 @@ int tap_egress(struct __sk_buff *skb) {
 SEC("tc")
 int remote_ingress(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
-    if (!state)
-        return TC_ACT_UNSPEC;
-    __u32 flags = state->config.flags;
-    if (!(flags & TAPFLOW_PORT_STARTED))
-        return TC_ACT_UNSPEC;
-    int who = audience(&state->config, flags, destination(skb));
+    int who = state ? audience_at_remote(skb, state) : TO_KERNEL;
     if (!(who & TO_APPLICATION))
         return TC_ACT_UNSPEC;
-    if (!has_lease(state)) {
-        count(&state->counters.no_lease);
-        return TC_ACT_UNSPEC;
-    }
     int result = receive(skb, state, 1);
     return result == RING_STUCK || who & TO_KERNEL ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
-/* Hash and queue of a packet, by the RSS configuration that is published. */
+/* What both ways of delivery decide of a packet: who gets it, its hash and its queue. */
 #ifndef TAPFLOW_BPF_CLASSIFY_H
 #define TAPFLOW_BPF_CLASSIFY_H
 
+#include "address_filter.h"
+#include "lease.h"
 #include "maps.h"
 #include "packet/parse.h"
 #include "rss/fields.h"
@@ -38,6 +40,26 @@ static __always_inline __u64 destination(struct __sk_buff *skb) {
     if (bpf_skb_load_bytes(skb, 0, &address, 6))
         return 0;
     return address;
+}
+
+/* Local mode, on a started port: whether the application gets the packet; counts it if not. */
+static __always_inline int wanted_by_application(struct __sk_buff *skb, struct tapflow_port_state *state) {
+    if (audience(&state->config, state->config.flags, destination(skb)) & TO_APPLICATION)
+        return 1;
+    count(&state->counters.filtered);
+    return 0;
+}
+
+/* Remote mode: enum audience. Of a port that is stopped, or whose process is not alive, the kernel gets everything. */
+static __always_inline int audience_at_remote(struct __sk_buff *skb, struct tapflow_port_state *state) {
+    __u32 flags = state->config.flags;
+    if (!(flags & TAPFLOW_PORT_STARTED))
+        return TO_KERNEL;
+    int who = audience(&state->config, flags, destination(skb));
+    if (!(who & TO_APPLICATION) || has_lease(state))
+        return who;
+    count(&state->counters.no_lease);
+    return TO_KERNEL;
 }
 
 /* Makes the bytes that the parser may read directly accessible. Returns 0 if they have been all along, or cannot be. */

@@ -8,9 +8,7 @@
 
 #include <bpf/bpf_helpers.h>
 
-#include "address_filter.h"
 #include "classify.h"
-#include "lease.h"
 #include "maps.h"
 #include "tapflow/abi/trailer.h"
 
@@ -51,15 +49,10 @@ int tap_egress_fd(struct __sk_buff *skb) {
     struct tapflow_packet packet = {};
     struct tapflow_trailer trailer = {};
     int has_trailer = 0;
-    if (!state)
+    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED))
         return TC_ACT_SHOT;
-    __u32 flags = state->config.flags;
-    if (!(flags & TAPFLOW_PORT_STARTED))
-        return TC_ACT_SHOT;
-    if (!(audience(&state->config, flags, destination(skb)) & TO_APPLICATION)) {
-        count(&state->counters.filtered);
+    if (!wanted_by_application(skb, state))
         return TC_ACT_STOLEN;
-    }
     const struct tapflow_rss *rss = rss_configuration();
     if (!rss)
         return TC_ACT_SHOT;
@@ -71,7 +64,7 @@ int tap_egress_fd(struct __sk_buff *skb) {
     if (hash_packet(skb, rss, &packet, &trailer.hash))
         trailer.flags = TAPFLOW_TRAILER_HASH;
     skb->queue_mapping = tapflow_rss_queue(rss, trailer.hash);
-    if (flags & TAPFLOW_PORT_TRAILER)
+    if (state->config.flags & TAPFLOW_PORT_TRAILER)
         has_trailer = append_trailer(skb, state, &trailer);
     skb->tc_classid = TAPFLOW_TC_INDEX((__u32)state->config.cookie, has_trailer);
     return TC_ACT_OK;
@@ -84,18 +77,9 @@ int tap_egress_fd(struct __sk_buff *skb) {
 SEC("tc")
 int remote_ingress_fd(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
-    if (!state)
-        return TC_ACT_UNSPEC;
-    __u32 flags = state->config.flags;
-    if (!(flags & TAPFLOW_PORT_STARTED))
-        return TC_ACT_UNSPEC;
-    int who = audience(&state->config, flags, destination(skb));
+    int who = state ? audience_at_remote(skb, state) : TO_KERNEL;
     if (!(who & TO_APPLICATION))
         return TC_ACT_UNSPEC;
-    if (!has_lease(state)) {
-        count(&state->counters.no_lease);
-        return TC_ACT_UNSPEC;
-    }
     if (!(who & TO_KERNEL))
         return (int)bpf_redirect(tap_ifindex, 0);
     bpf_clone_redirect(skb, tap_ifindex, 0);
