@@ -32,10 +32,18 @@ struct tapflow_packet {
     __u16 routing_offset; /* IPv6: last routing header; 0: none */
     __u16 first_options;  /* IPv6: first destination options header; 0: none */
     __u16 last_options;   /* IPv6: last destination options header; 0: none */
+    __u16 fragment;       /* IPv6: fragment header; 0: none */
+    __u8 extensions;      /* IPv6: those that were followed, enum tapflow_parsed_extension */
     __u8 packet_class;    /* enum tapflow_packet_class */
     __u8 truncated;       /* a header crosses `end`: more of the frame may be needed to say what it is */
-    __u8 protocol;        /* of the header at l4_offset */
-    __u8 reserved[3];
+    __u8 protocol;        /* that the last header looked at names: of the one at l4_offset, if there is one */
+    __u8 reserved[4];
+};
+
+enum tapflow_parsed_extension {
+    TAPFLOW_PARSED_HOPOPTS = 1 << 0,
+    TAPFLOW_PARSED_ROUTING = 1 << 1,
+    TAPFLOW_PARSED_DSTOPTS = 1 << 2,
 };
 
 /* TPIDs and EtherTypes as a little-endian or big-endian load of the wire bytes gives them. */
@@ -68,7 +76,14 @@ enum {
     TAPFLOW_IPPROTO_SCTP = 132,
 };
 
-/* Frames sit at any alignment in host buffers, and fields at any in frames. */
+/*
+ * Frames sit at any alignment in host buffers, and fields at any in frames. clang makes byte loads of such for BPF,
+ * which has no need of them: JITs of machines that have BPF rings load at any address.
+ */
+#ifdef __bpf__
+static __always_inline __u16 tapflow_load16(const __u8 *at) { return *(const __u16 *)at; }
+static __always_inline __u32 tapflow_load32(const __u8 *at) { return *(const __u32 *)at; }
+#else
 struct tapflow_unaligned16 {
     __u16 value;
 } __attribute__((packed));
@@ -78,6 +93,7 @@ struct tapflow_unaligned32 {
 
 static __always_inline __u16 tapflow_load16(const __u8 *at) { return ((const struct tapflow_unaligned16 *)at)->value; }
 static __always_inline __u32 tapflow_load32(const __u8 *at) { return ((const struct tapflow_unaligned32 *)at)->value; }
+#endif
 
 /* Ports or SPI, which is what the L4 classes mean. Returns the class to use. */
 static __always_inline __u8 tapflow_parse_l4(const __u8 *data, const __u8 *end, __u32 offset, __u8 protocol,
@@ -124,6 +140,7 @@ static __always_inline void tapflow_parse_ipv4(const __u8 *data, const __u8 *end
     packet->words[0] = tapflow_load32(ip + 12);
     packet->words[1] = tapflow_load32(ip + 16);
     packet->packet_class = TAPFLOW_CLASS_IPV4_OTHER;
+    packet->protocol = ip[9];
     if (tapflow_load16(ip + 6) & TAPFLOW_BE16(0x3fff)) { /* more fragments, or an offset */
         packet->packet_class = TAPFLOW_CLASS_IPV4_FRAGMENT;
         return;
@@ -148,8 +165,10 @@ static __always_inline void tapflow_parse_ipv6(const __u8 *data, const __u8 *end
     __u8 next = ip[6];
     offset += 40;
     for (int i = 0; i < TAPFLOW_PARSE_EXTENSIONS_MAX; i++) {
+        packet->protocol = next;
         if (next == TAPFLOW_IPPROTO_FRAGMENT) {
             packet->packet_class = TAPFLOW_CLASS_IPV6_FRAGMENT;
+            packet->fragment = (__u16)offset;
             return;
         }
         if (next != TAPFLOW_IPPROTO_HOPOPTS && next != TAPFLOW_IPPROTO_ROUTING && next != TAPFLOW_IPPROTO_DSTOPTS)
@@ -161,9 +180,13 @@ static __always_inline void tapflow_parse_ipv6(const __u8 *data, const __u8 *end
             packet->truncated = 1;
             return;
         }
-        if (next == TAPFLOW_IPPROTO_ROUTING) {
+        if (next == TAPFLOW_IPPROTO_HOPOPTS) {
+            packet->extensions |= TAPFLOW_PARSED_HOPOPTS;
+        } else if (next == TAPFLOW_IPPROTO_ROUTING) {
+            packet->extensions |= TAPFLOW_PARSED_ROUTING;
             packet->routing_offset = (__u16)offset;
-        } else if (next == TAPFLOW_IPPROTO_DSTOPTS) {
+        } else {
+            packet->extensions |= TAPFLOW_PARSED_DSTOPTS;
             if (packet->first_options == 0)
                 packet->first_options = (__u16)offset;
             packet->last_options = (__u16)offset;
@@ -171,6 +194,7 @@ static __always_inline void tapflow_parse_ipv6(const __u8 *data, const __u8 *end
         next = extension[0];
         offset += (extension[1] + 1u) * 8;
     }
+    packet->protocol = next;
     if (offset > TAPFLOW_PARSE_WINDOW)
         return;
     packet->l4_offset = (__u16)offset;
@@ -237,42 +261,58 @@ static __always_inline void tapflow_parse(const __u8 *data, const __u8 *end, __u
 }
 
 /*
- * Parses what a tunnel packet carries: Ethernet or IP in VXLAN (RFC 7348), GENEVE (RFC 8926), GRE (RFC 2784, 2890) and
- * IP in IP; one tunnel deep. `inner` is an IP packet with offsets from `data`, or NOT_IP: no tunnel, or no IP in it.
- * `inner->truncated` as in tapflow_parse().
+ * Where in the frame that begins at `data` a packet's payload begins if it is a tunnel's: VXLAN (RFC 7348), GENEVE
+ * (RFC 8926), GRE (RFC 2784, 2890) or IP in IP. `type` becomes its EtherType, which is IP's or that of Ethernet for all
+ * but GRE and GENEVE. 0: no tunnel, or `truncated` becomes 1: more of the frame is needed to say so.
  */
-static __always_inline void tapflow_parse_inner(const __u8 *data, const __u8 *end, const struct tapflow_packet *outer,
-                                                struct tapflow_packet *inner) {
+static __always_inline __u32 tapflow_tunnel_payload(const __u8 *data, const __u8 *end,
+                                                    const struct tapflow_packet *outer, __u16 *type, __u8 *truncated) {
     __u32 offset = outer->l4_offset;
-    __u16 type = 0;
-    __builtin_memset(inner, 0, sizeof(*inner));
     if (offset == 0 || offset > TAPFLOW_PARSE_WINDOW)
-        return;
+        return 0;
     const __u8 *l4 = data + offset;
     if (outer->protocol == TAPFLOW_IPPROTO_IPV4) {
-        type = TAPFLOW_ETHERTYPE_IPV4;
+        *type = TAPFLOW_ETHERTYPE_IPV4;
     } else if (outer->protocol == TAPFLOW_IPPROTO_IPV6) {
-        type = TAPFLOW_ETHERTYPE_IPV6;
+        *type = TAPFLOW_ETHERTYPE_IPV6;
     } else if (outer->protocol == TAPFLOW_IPPROTO_UDP || outer->protocol == TAPFLOW_IPPROTO_GRE) {
         if (l4 + 16 > end) { /* UDP with VXLAN's or GENEVE's header; the longest of GRE's */
-            inner->truncated = 1;
-            return;
+            *truncated = 1;
+            return 0;
         }
         if (outer->protocol == TAPFLOW_IPPROTO_GRE) {
             __u8 flags = l4[0]; /* checksum, (routing), key, sequence number */
             if (flags & 0x4f || l4[1] & 0x07)
-                return; /* source routing, or a version that is not 0 */
-            type = tapflow_load16(l4 + 2);
+                return 0; /* source routing, or a version that is not 0 */
+            *type = tapflow_load16(l4 + 2);
             offset += 4 + (flags & 0x80 ? 4u : 0u) + (flags & 0x20 ? 4u : 0u) + (flags & 0x10 ? 4u : 0u);
         } else if (tapflow_load16(l4 + 2) == TAPFLOW_PORT_VXLAN && l4[8] & 0x08) { /* a valid VNI */
-            type = TAPFLOW_ETHERTYPE_ETHERNET;
+            *type = TAPFLOW_ETHERTYPE_ETHERNET;
             offset += 16;
         } else if (tapflow_load16(l4 + 2) == TAPFLOW_PORT_GENEVE && (l4[8] & 0xc0) == 0) { /* version 0 */
-            type = tapflow_load16(l4 + 10);
+            *type = tapflow_load16(l4 + 10);
             offset += 16 + (l4[8] & 0x3fu) * 4;
+        } else {
+            return 0;
         }
+    } else {
+        return 0;
     }
-    if (type == 0 || offset > TAPFLOW_PARSE_WINDOW)
+    return offset > TAPFLOW_PARSE_WINDOW ? 0 : offset;
+}
+
+/*
+ * Parses what a tunnel packet carries, one tunnel deep. `inner` is an IP packet with offsets from `data`, or NOT_IP: no
+ * tunnel, or no IP in it. `inner->truncated` as in tapflow_parse().
+ */
+static __always_inline void tapflow_parse_inner(const __u8 *data, const __u8 *end, const struct tapflow_packet *outer,
+                                                struct tapflow_packet *inner) {
+    __u16 type = 0;
+    __u8 truncated = 0;
+    __u32 offset = tapflow_tunnel_payload(data, end, outer, &type, &truncated);
+    __builtin_memset(inner, 0, sizeof(*inner));
+    inner->truncated = truncated;
+    if (offset == 0)
         return;
     if (type == TAPFLOW_ETHERTYPE_ETHERNET)
         tapflow_parse_ethernet(data, end, offset, 0, inner);

@@ -47,16 +47,10 @@ class RandomPackets {
     }
 
     packet::Bytes well_formed(size_t longest) {
-        packet::Packet packet;
-        packet::Mac source;
-        packet::Mac destination;
-        fill(source.bytes);
-        fill(destination.bytes);
-        packet.ether(destination, source);
-        add_tags(packet);
+        packet::Packet packet = random_ethernet();
         const size_t kind = below(100);
         if (kind < 6)
-            return packet.arp({}).bytes();
+            return packet.arp(random_arp()).bytes();
         if (kind < 10)
             return packet.next_type(any<uint16_t>()).raw(garbage(below(longest))).bytes();
         if (kind < 50)
@@ -65,6 +59,28 @@ class RandomPackets {
             add_ipv6(packet);
         return packet.raw(garbage(payload_size(longest))).bytes();
     }
+
+    packet::Packet random_ethernet() {
+        packet::Packet packet;
+        packet::Mac source;
+        packet::Mac destination;
+        fill(source.bytes);
+        fill(destination.bytes);
+        packet.ether(destination, source);
+        add_tags(packet);
+        return packet;
+    }
+
+    packet::Arp random_arp() {
+        packet::Arp message{.operation = any<uint16_t>()};
+        fill(message.sender_mac.bytes);
+        fill(message.sender_ip.bytes);
+        fill(message.target_mac.bytes);
+        fill(message.target_ip.bytes);
+        return message;
+    }
+
+    packet::Icmp random_icmp() { return {.type = any<uint8_t>(), .code = any<uint8_t>(), .rest = any<uint32_t>()}; }
 
     size_t payload_size(size_t longest) { return chance(30) ? below(longest) : below(std::min<size_t>(longest, 100)); }
 
@@ -135,7 +151,10 @@ class RandomPackets {
             packet.sctp(any<uint16_t>(), any<uint16_t>());
             break;
         case 5:
-            packet.icmp();
+            if (chance(50))
+                packet.icmp(random_icmp());
+            else
+                packet.icmpv6(random_icmp());
             break;
         case 6:
             packet.next_type(50).raw(garbage(8)); // ESP: SPI and sequence number
@@ -152,55 +171,62 @@ class RandomPackets {
         }
     }
 
-    /// One that is known, with Ethernet or IP in it, or with something else.
+    /// One that is known. What is in it is as varied as what is not in one, and another tunnel now and then.
     void add_tunnel(packet::Packet &packet) {
         switch (below(6)) {
         case 0:
             packet.udp(any<uint16_t>(), 4789).raw({chance(90) ? uint8_t{8} : any<uint8_t>(), 0, 0, 0, 1, 2, 3, 0});
-            add_inner_ethernet(packet);
+            packet.raw(well_formed(kInnerLongest));
             break;
         case 1: {
             const auto words = static_cast<uint8_t>(chance(80) ? below(4) : any<uint8_t>());
             packet.udp(any<uint16_t>(), 6081)
                 .raw({words, 0, 0x65, 0x58, 1, 2, 3, 0})
-                .raw(garbage((words & 0x3fU) * 4U));
-            add_inner_ethernet(packet);
+                .raw(garbage((words & 0x3fU) * 4U))
+                .raw(well_formed(kInnerLongest));
             break;
         }
-        case 2: {
-            const auto flags = static_cast<uint8_t>(chance(90) ? any<uint8_t>() & 0xb0U : any<uint8_t>());
-            const size_t options =
-                ((flags & 0x80U) != 0 ? 4U : 0U) + ((flags & 0x20U) != 0 ? 4U : 0U) + ((flags & 0x10U) != 0 ? 4U : 0U);
-            packet.next_type(47).raw({flags, 0, 0x65, 0x58}).raw(garbage(options));
-            add_inner_ethernet(packet);
+        case 2:
+            add_gre(packet, 0x6558, well_formed(kInnerLongest));
             break;
-        }
         case 3:
-            packet.next_type(47).raw({0, 0, 0x08, 0});
-            add_inner_ipv4(packet);
+            if (chance(50))
+                add_gre(packet, 0x0800, inner_ipv4());
+            else
+                add_gre(packet, chance(90) ? 0x86dd : any<uint16_t>(), inner_ipv6());
             break;
         case 4:
-            packet.next_type(4);
-            add_inner_ipv4(packet);
+            packet.next_type(4).raw(inner_ipv4());
             break;
         default:
-            packet.next_type(41);
-            packet.raw(inner(packet::Packet().ether().ipv6("2001:db8::1", "2001:db8::2").tcp(any<uint16_t>(), 80), 14));
+            packet.next_type(41).raw(inner_ipv6());
             break;
         }
     }
 
-    void add_inner_ethernet(packet::Packet &packet) {
-        packet::Packet inside;
-        inside.ether();
-        if (chance(20))
-            inside.vlan(5);
-        packet.raw(inside.ipv4("10.8.0.1", "10.9.0.1").udp(any<uint16_t>(), any<uint16_t>()).payload(10).bytes());
+    void add_gre(packet::Packet &packet, uint16_t type, const packet::Bytes &inside) {
+        const auto flags = static_cast<uint8_t>(chance(90) ? any<uint8_t>() & 0xb0U : any<uint8_t>());
+        const size_t options =
+            ((flags & 0x80U) != 0 ? 4U : 0U) + ((flags & 0x20U) != 0 ? 4U : 0U) + ((flags & 0x10U) != 0 ? 4U : 0U);
+        packet.next_type(47)
+            .raw({flags, 0, static_cast<uint8_t>(type >> 8U), static_cast<uint8_t>(type)})
+            .raw(garbage(options))
+            .raw(inside);
     }
 
-    void add_inner_ipv4(packet::Packet &packet) {
-        packet.raw(inner(packet::Packet().ether().ipv4("10.8.0.1", "10.9.0.1").tcp(any<uint16_t>(), 443), 14));
+    packet::Bytes inner_ipv4() {
+        packet::Packet packet;
+        add_ipv4(packet.ether());
+        return inner(packet.raw(garbage(below(20))), 14);
     }
+
+    packet::Bytes inner_ipv6() {
+        packet::Packet packet;
+        add_ipv6(packet.ether());
+        return inner(packet.raw(garbage(below(20))), 14);
+    }
+
+    static constexpr size_t kInnerLongest = 60; ///< payload
 
     static packet::Bytes inner(const packet::Packet &packet, size_t skip) {
         const packet::Bytes bytes = packet.bytes();

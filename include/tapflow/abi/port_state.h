@@ -21,6 +21,7 @@ enum tapflow_port_flag {
     TAPFLOW_PORT_ALLMULTICAST = 1 << 2,
     TAPFLOW_PORT_ISOLATED = 1 << 3, /* rte_flow isolated mode: only rules take packets */
     TAPFLOW_PORT_TRAILER = 1 << 4,  /* rx=fd: the hash is asked for */
+    TAPFLOW_PORT_RULES = 1 << 5,    /* there are ingress rules */
 };
 
 /* Written by the process, read by BPF: each word is read on its own, so each change is one aligned store. */
@@ -41,7 +42,8 @@ struct tapflow_port_counters {
     __u64 unsupported_gso; /* a super-frame of a kind that cannot be segmented */
     __u64 no_lease;        /* went to the kernel because the lease had run out */
     __u64 forged;          /* rx=fd: ended in the port's cookie without having a trailer */
-    __u64 reserved[2];
+    __u64 rule_dropped;    /* a rule's action */
+    __u64 reserved[1];
 };
 
 /* Written by BPF for itself. */

@@ -17,6 +17,9 @@ enum tapflow_record_flag {
     TAPFLOW_RECORD_CSUM_VERIFIED = 1 << 3, /* the kernel or a NIC has verified the L4 checksum */
     TAPFLOW_RECORD_GSO = 1 << 4,           /* a super-frame of segments with gso_size payload bytes each */
     TAPFLOW_RECORD_TUNNEL_CSUM = 1 << 5,   /* ... in a UDP tunnel whose outer checksum is in use */
+    TAPFLOW_RECORD_MARK = 1 << 6,          /* `mark` is a rule's */
+    TAPFLOW_RECORD_FLAG = 1 << 7,          /* a rule flags the packet */
+    TAPFLOW_RECORD_REWRITE = 1 << 8,       /* headers are to be changed as list `rewrite` of the port's rules says */
 };
 
 enum tapflow_gso_type {
@@ -43,8 +46,11 @@ struct tapflow_record {
     __u8 packet_class;     /* enum tapflow_packet_class */
     __u8 gso_type;         /* enum tapflow_gso_type */
     __u16 inner_l3_offset; /* super-frame in a tunnel: inner IP header, with inner L4 at csum_start; else 0 */
-    __u8 reserved[4];
+    __u32 mark;            /* with TAPFLOW_RECORD_MARK */
+    __u32 rule;            /* index of the last rule that acted on the packet; 0: none */
+    __u16 rewrite;         /* with TAPFLOW_RECORD_REWRITE */
+    __u8 reserved[2];
 };
-TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_record) == 32, "the frame behind the record stays 8-byte aligned");
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_record) == 40, "the frame behind the record stays 8-byte aligned");
 
 #endif

@@ -9,6 +9,8 @@
 
 enum tapflow_trailer_flag {
     TAPFLOW_TRAILER_HASH = 1 << 0, /* `hash` is valid */
+    TAPFLOW_TRAILER_MARK = 1 << 1, /* `mark` is a rule's */
+    TAPFLOW_TRAILER_FLAG = 1 << 2, /* a rule flags the packet */
 };
 
 /*
@@ -22,13 +24,14 @@ enum tapflow_trailer_flag {
 struct tapflow_trailer {
     __u32 cookie[2];
     __u32 hash;
+    __u32 mark;
     __u16 l3_offset;
     __u16 l4_offset;
     __u8 packet_class; /* enum tapflow_packet_class */
     __u8 flags;        /* enum tapflow_trailer_flag */
     __u16 balance;     /* what makes the sum zero */
 };
-TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_trailer) == 20, "layout shared with BPF");
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_trailer) == 24, "layout shared with BPF");
 
 /*
  * How a packet that the classifier has seen is told from others: skb->tc_index, which no sender can set. The low bit
