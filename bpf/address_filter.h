@@ -17,6 +17,7 @@ struct {
 enum audience {
     TO_KERNEL = 1 << 0,
     TO_APPLICATION = 1 << 1,
+    NO_LEASE = 1 << 2, /* the process that would have a say is not alive */
 };
 
 static __always_inline int audience(const struct tapflow_port_config *config, __u32 flags, __u64 destination) {

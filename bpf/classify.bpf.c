@@ -47,30 +47,42 @@ static __always_inline int describe_offloads(struct __sk_buff *skb, struct tapfl
     return 0;
 }
 
-/* Parses, hashes and delivers. Returns enum delivery. */
-static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_state *state, int remote) {
-    struct tapflow_packet packet = {};
+/* Hashes and delivers a parsed packet. Returns enum delivery. */
+static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_state *state,
+                                   struct tapflow_packet *packet, const struct tapflow_flow_verdict *verdict,
+                                   int remote) {
     struct tapflow_record record = {};
-    const struct tapflow_rss *rss = rss_configuration();
+    const struct tapflow_rss *rss = rss_configuration(verdict);
     if (!rss)
         return UNDELIVERABLE;
-    parse(skb, &packet);
     record.length = skb->len;
-    record.l3_offset = packet.l3_offset;
-    record.l4_offset = packet.l4_offset;
-    record.packet_class = packet.packet_class;
-    if (hash_packet(skb, rss, &packet, &record.hash))
+    record.l3_offset = packet->l3_offset;
+    record.l4_offset = packet->l4_offset;
+    record.packet_class = packet->packet_class;
+    if (hash_packet(skb, rss, packet, &record.hash))
         record.flags |= TAPFLOW_RECORD_HASH;
     if (skb->vlan_present) {
         record.flags |= TAPFLOW_RECORD_VLAN;
         record.vlan_tci = skb->vlan_tci;
         record.vlan_proto = skb->vlan_proto;
     }
+    if (verdict) {
+        __u32 actions = verdict->actions;
+        if (actions & TAPFLOW_FLOW_MARK)
+            record.flags |= TAPFLOW_RECORD_MARK;
+        if (actions & TAPFLOW_FLOW_FLAG)
+            record.flags |= TAPFLOW_RECORD_FLAG;
+        if (actions & TAPFLOW_FLOW_REWRITE)
+            record.flags |= TAPFLOW_RECORD_REWRITE;
+        record.mark = verdict->mark;
+        record.rule = verdict->rule;
+        record.rewrite = verdict->rewrite;
+    }
     if (describe_offloads(skb, &record)) {
         count(&state->counters.unsupported_gso);
         return UNDELIVERABLE;
     }
-    return deliver(skb, state, tapflow_rss_queue(rss, record.hash), &record, remote);
+    return deliver(skb, state, queue_of(verdict, rss, record.hash), &record, remote);
 }
 
 /*
@@ -80,11 +92,20 @@ static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_st
 SEC("tc")
 int tap_egress(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
+    struct tapflow_packet packet = {};
+    const struct tapflow_flow_verdict *verdict = 0;
     if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED))
         return TC_ACT_SHOT;
-    if (!wanted_by_application(skb, state))
+    int rules = state->config.flags & TAPFLOW_PORT_RULES;
+    if (rules)
+        verdict = ask_rules(skb, &packet);
+    if (verdict)
+        flow_count(skb, verdict);
+    if (!wanted_by_application(skb, state, verdict))
         return TC_ACT_STOLEN;
-    return receive(skb, state, 0) == DELIVERED ? TC_ACT_STOLEN : TC_ACT_SHOT;
+    if (!rules)
+        parse(skb, &packet);
+    return receive(skb, state, &packet, verdict, 0) == DELIVERED ? TC_ACT_STOLEN : TC_ACT_SHOT;
 }
 
 /*
@@ -94,10 +115,23 @@ int tap_egress(struct __sk_buff *skb) {
 SEC("tc")
 int remote_ingress(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
-    int who = state ? audience_at_remote(skb, state) : TO_KERNEL;
+    struct tapflow_packet packet = {};
+    const struct tapflow_flow_verdict *verdict = 0;
+    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED))
+        return TC_ACT_UNSPEC;
+    int rules = state->config.flags & TAPFLOW_PORT_RULES;
+    if (rules)
+        verdict = ask_rules(skb, &packet);
+    int who = audience_at_remote(skb, state, verdict);
+    if (verdict && !(who & NO_LEASE))
+        flow_count(skb, verdict);
+    if (!who)
+        return TC_ACT_SHOT;
     if (!(who & TO_APPLICATION))
         return TC_ACT_UNSPEC;
-    int result = receive(skb, state, 1);
+    if (!rules)
+        parse(skb, &packet);
+    int result = receive(skb, state, &packet, verdict, 1);
     return result == RING_STUCK || who & TO_KERNEL ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 

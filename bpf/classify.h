@@ -4,9 +4,10 @@
 #define TAPFLOW_BPF_CLASSIFY_H
 
 #include "address_filter.h"
+#include "flow.h"
 #include "lease.h"
 #include "maps.h"
-#include "packet/parse.h"
+#include "parse.h"
 #include "rss/fields.h"
 #include "rss/toeplitz.h"
 
@@ -25,10 +26,30 @@ struct {
     __array(values, struct rss);
 } rss_slot SEC(".maps");
 
-static __always_inline const struct tapflow_rss *rss_configuration(void) {
+/* Those of rules. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, TAPFLOW_FLOW_CONTEXTS);
+    __type(key, __u32);
+    __array(values, struct rss);
+} flow_contexts SEC(".maps");
+
+/* By which a packet is hashed, of which the rules say `verdict`, or nothing (null). */
+static __always_inline const struct tapflow_rss *rss_configuration(const struct tapflow_flow_verdict *verdict) {
     __u32 zero = 0;
-    void *rss = bpf_map_lookup_elem(&rss_slot, &zero);
+    void *rss = 0;
+    if (verdict && verdict->actions & TAPFLOW_FLOW_RSS) {
+        __u32 context = verdict->context;
+        rss = bpf_map_lookup_elem(&flow_contexts, &context);
+    } else {
+        rss = bpf_map_lookup_elem(&rss_slot, &zero);
+    }
     return rss ? bpf_map_lookup_elem(rss, &zero) : 0;
+}
+
+static __always_inline __u32 queue_of(const struct tapflow_flow_verdict *verdict, const struct tapflow_rss *rss,
+                                      __u32 hash) {
+    return verdict && verdict->actions & TAPFLOW_FLOW_QUEUE ? verdict->queue : tapflow_rss_queue(rss, hash);
 }
 
 /* The destination address as tapflow_port_config::mac has it; 0 for a frame that is too short to have one. */
@@ -42,48 +63,47 @@ static __always_inline __u64 destination(struct __sk_buff *skb) {
     return address;
 }
 
+/* Parses a packet and asks the rules for it, on a port that has some. Null: they say nothing. */
+static __always_inline const struct tapflow_flow_verdict *ask_rules(struct __sk_buff *skb,
+                                                                    struct tapflow_packet *packet) {
+    parse(skb, packet);
+    return flow_verdict(skb, packet, TAPFLOW_FLOW_INGRESS);
+}
+
 /* Local mode, on a started port: whether the application gets the packet; counts it if not. */
-static __always_inline int wanted_by_application(struct __sk_buff *skb, struct tapflow_port_state *state) {
+static __always_inline int wanted_by_application(struct __sk_buff *skb, struct tapflow_port_state *state,
+                                                 const struct tapflow_flow_verdict *verdict) {
+    if (verdict && verdict->actions & TAPFLOW_FLOW_DROP) {
+        count(&state->counters.rule_dropped);
+        return 0;
+    }
+    if (verdict && verdict->actions & TAPFLOW_FLOW_TAKE)
+        return 1;
     if (audience(&state->config, state->config.flags, destination(skb)) & TO_APPLICATION)
         return 1;
     count(&state->counters.filtered);
     return 0;
 }
 
-/* Remote mode: enum audience. Of a port that is stopped, or whose process is not alive, the kernel gets everything. */
-static __always_inline int audience_at_remote(struct __sk_buff *skb, struct tapflow_port_state *state) {
-    __u32 flags = state->config.flags;
-    if (!(flags & TAPFLOW_PORT_STARTED))
-        return TO_KERNEL;
-    int who = audience(&state->config, flags, destination(skb));
-    if (!(who & TO_APPLICATION) || has_lease(state))
-        return who;
-    count(&state->counters.no_lease);
-    return TO_KERNEL;
-}
-
-/* Makes the bytes that the parser may read directly accessible. Returns 0 if they have been all along, or cannot be. */
-static __always_inline int pull_headers(struct __sk_buff *skb) {
-    __u32 linear = (__u32)((long)skb->data_end - (long)skb->data);
-    __u32 wanted = skb->len < TAPFLOW_PARSE_BYTES ? skb->len : TAPFLOW_PARSE_BYTES;
-    return linear < wanted && bpf_skb_pull_data(skb, wanted) == 0;
-}
-
-/*
- * This one and the two below are global functions: those are verified once and for any argument. Followed into from
- * each state of its caller, and the rest of the caller from each state that it can end in, the parser would take most
- * of the verifier's million instructions, and a port some hundred milliseconds to open.
- */
-__noinline int parse(struct __sk_buff *skb, struct tapflow_packet *packet) {
-    if (!packet)
+/* Remote mode, on a started port: enum audience; 0: nobody, a rule drops the packet. If the port's process is not
+ * alive, the kernel gets everything. */
+static __always_inline int audience_at_remote(struct __sk_buff *skb, struct tapflow_port_state *state,
+                                              const struct tapflow_flow_verdict *verdict) {
+    int who = TO_APPLICATION;
+    if (!verdict || !(verdict->actions & (TAPFLOW_FLOW_DROP | TAPFLOW_FLOW_TAKE)))
+        who = audience(&state->config, state->config.flags, destination(skb));
+    if (who & TO_APPLICATION && !has_lease(state)) {
+        count(&state->counters.no_lease);
+        return TO_KERNEL | NO_LEASE;
+    }
+    if (verdict && verdict->actions & TAPFLOW_FLOW_DROP) {
+        count(&state->counters.rule_dropped);
         return 0;
-    __u16 tpid = skb->vlan_present ? (__u16)skb->vlan_proto : 0;
-    tapflow_parse((void *)(long)skb->data, (void *)(long)skb->data_end, tpid, packet);
-    if (packet->truncated && pull_headers(skb))
-        tapflow_parse((void *)(long)skb->data, (void *)(long)skb->data_end, tpid, packet);
-    return 0;
+    }
+    return who;
 }
 
+/* As parse(): global functions. */
 __noinline int use_inner(struct __sk_buff *skb, struct tapflow_packet *packet) {
     if (!packet)
         return 0;
@@ -112,8 +132,8 @@ static __always_inline void prepare_fields(struct __sk_buff *skb, const struct t
 }
 
 /* Hashes a parsed packet, and makes `packet` what was hashed of it. Returns 0 if it is not hashed. */
-static __always_inline int hash_packet(struct __sk_buff *skb, const struct tapflow_rss *rss,
-                                       struct tapflow_packet *packet, __u32 *hash) {
+static __noinline int hash_packet(struct __sk_buff *skb, const struct tapflow_rss *rss, struct tapflow_packet *packet,
+                                  __u32 *hash) {
     if (rss->flags)
         prepare_fields(skb, rss, packet);
     return tapflow_rss_hash(rss, packet, hash);

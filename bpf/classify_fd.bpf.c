@@ -26,8 +26,8 @@ static __always_inline __u16 balance_of(const struct tapflow_trailer *trailer) {
 }
 
 /* Returns 1 if the packet has its trailer now. Super-frames, encapsulated packets and such over 16 KiB get none. */
-static __always_inline int append_trailer(struct __sk_buff *skb, const struct tapflow_port_state *state,
-                                          struct tapflow_trailer *trailer) {
+static __noinline int append_trailer(struct __sk_buff *skb, const struct tapflow_port_state *state,
+                                     struct tapflow_trailer *trailer) {
     __u32 length = skb->len;
     if (skb->gso_size)
         return 0;
@@ -48,22 +48,36 @@ int tap_egress_fd(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
     struct tapflow_packet packet = {};
     struct tapflow_trailer trailer = {};
+    const struct tapflow_flow_verdict *verdict = 0;
     int has_trailer = 0;
     if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED))
         return TC_ACT_SHOT;
-    if (!wanted_by_application(skb, state))
+    int rules = state->config.flags & TAPFLOW_PORT_RULES;
+    if (rules)
+        verdict = ask_rules(skb, &packet);
+    if (verdict)
+        flow_count(skb, verdict);
+    if (!wanted_by_application(skb, state, verdict))
         return TC_ACT_STOLEN;
-    const struct tapflow_rss *rss = rss_configuration();
+    const struct tapflow_rss *rss = rss_configuration(verdict);
     if (!rss)
         return TC_ACT_SHOT;
-    parse(skb, &packet);
+    if (!rules)
+        parse(skb, &packet);
     trailer.packet_class = packet.packet_class;
     __u16 tag = packet.l3_offset && skb->vlan_present ? 4 : 0; /* the tap puts it into the frame */
     trailer.l3_offset = packet.l3_offset + tag;
     trailer.l4_offset = packet.l4_offset ? packet.l4_offset + tag : 0;
     if (hash_packet(skb, rss, &packet, &trailer.hash))
         trailer.flags = TAPFLOW_TRAILER_HASH;
-    skb->queue_mapping = tapflow_rss_queue(rss, trailer.hash);
+    if (verdict) {
+        if (verdict->actions & TAPFLOW_FLOW_MARK)
+            trailer.flags |= TAPFLOW_TRAILER_MARK;
+        if (verdict->actions & TAPFLOW_FLOW_FLAG)
+            trailer.flags |= TAPFLOW_TRAILER_FLAG;
+        trailer.mark = verdict->mark;
+    }
+    skb->queue_mapping = queue_of(verdict, rss, trailer.hash);
     if (state->config.flags & TAPFLOW_PORT_TRAILER)
         has_trailer = append_trailer(skb, state, &trailer);
     skb->tc_classid = TAPFLOW_TC_INDEX((__u32)state->config.cookie, has_trailer);
@@ -77,7 +91,18 @@ int tap_egress_fd(struct __sk_buff *skb) {
 SEC("tc")
 int remote_ingress_fd(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
-    int who = state ? audience_at_remote(skb, state) : TO_KERNEL;
+    struct tapflow_packet packet = {};
+    const struct tapflow_flow_verdict *verdict = 0;
+    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED))
+        return TC_ACT_UNSPEC;
+    if (state->config.flags & TAPFLOW_PORT_RULES)
+        verdict = ask_rules(skb, &packet);
+    int who = audience_at_remote(skb, state, verdict);
+    /* What goes to the tap meets its rules there, and is counted there. */
+    if (verdict && !(who & (TO_APPLICATION | NO_LEASE)))
+        flow_count(skb, verdict);
+    if (!who)
+        return TC_ACT_SHOT;
     if (!(who & TO_APPLICATION))
         return TC_ACT_UNSPEC;
     if (!(who & TO_KERNEL))

@@ -33,6 +33,7 @@ Result<void> BpfClassifier::set_rss(const rss::RssConfig &config) {
     auto map = kernel::create_constant_map("tapflow_rss", std::as_bytes(std::span(tables.get(), 1)));
     if (!map)
         return map.error();
+    const std::lock_guard lock(rss_mutex_);
     std::swap(rss_, *map);
     if (auto published = publish_rss(); !published) {
         std::swap(rss_, *map);
@@ -45,7 +46,11 @@ Result<void> BpfClassifier::publish_rss() {
     return kernel::put_inner_maps(programs_->rss_slot(), std::array{rss_.get()}, "publish RSS configuration");
 }
 
-Result<void> BpfClassifier::quiesce() { return publish_rss(); } // changing any inner map waits for a grace period
+// Changing any inner map waits for a grace period.
+Result<void> BpfClassifier::quiesce() {
+    const std::lock_guard lock(rss_mutex_);
+    return publish_rss();
+}
 
 Result<void> BpfClassifier::set_rings(std::span<const std::unique_ptr<kernel::Ring>> rings) {
     std::vector<int> fds;

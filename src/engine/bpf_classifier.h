@@ -8,7 +8,9 @@
 #include "tapflow/mac_address.h"
 #include "tapflow/result.h"
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -16,7 +18,8 @@ namespace tapflow::engine {
 
 /// Loads the programs of a port and keeps what they read: RSS configuration, rings, addresses, flags.
 ///
-/// Thread safety: none; the Port that owns it locks. Changes are seen by the next packet and are atomic to it.
+/// Thread safety: quiesce() and flags from any thread; of the rest none, the Port that owns it locks. Changes are seen
+/// by the next packet and are atomic to it.
 class BpfClassifier {
   public:
     /// As kernel::Programs::load().
@@ -38,15 +41,19 @@ class BpfClassifier {
     Result<void> quiesce();
 
     void set_flag(tapflow_port_flag flag, bool on);
+    [[nodiscard]] bool has_flag(tapflow_port_flag flag) const {
+        return (std::atomic_ref<__u32>(state().config.flags).load(std::memory_order_relaxed) & flag) != 0;
+    }
     void set_mac(const MacAddress &mac);
     Result<void> add_address(const MacAddress &address);
     Result<void> remove_address(const MacAddress &address);
 
   private:
     explicit BpfClassifier(std::unique_ptr<kernel::Programs> programs) : programs_(std::move(programs)) {}
-    Result<void> publish_rss();
+    Result<void> publish_rss(); ///< with rss_mutex_ held
 
     std::unique_ptr<kernel::Programs> programs_;
+    std::mutex rss_mutex_;
     kernel::Fd rss_;   ///< the map that is published
     size_t rings_ = 0; ///< queues that have one
 };

@@ -102,6 +102,12 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
         if (auto joined = remote_->memberships().add(kernel::Membership::Unicast, mac_); !joined)
             return joined.error();
     classifier_->set_mac(mac_);
+    auto flows = FlowRules::create(*classifier_, [this](bool on) { return attach_transmit_rules(on); },
+                                   {[this] { return written_records(); },
+                                    [this](std::span<const uint64_t> records) { return has_read_up_to(records); }});
+    if (!flows)
+        return flows.error();
+    flows_ = *std::move(flows);
     // Last of all: a tap that outlives its port must have been worth keeping.
     if (persist_)
         return tun_.set_persistent(true);
@@ -128,6 +134,7 @@ Result<void> Port::load_programs(RxMode mode, int remote_ifindex) {
 
 Port::~Port() {
     stop();
+    flows_.reset();
     remote_.reset(); // its lease's thread asks for our readers
     // A tap that stays behind must work for its next user.
     (void)tun_.set_steering(kernel::Tun::kNoProgram);
@@ -175,6 +182,7 @@ Result<void> Port::set_queues(unsigned rx, unsigned tx) {
     if (rx > TAPFLOW_QUEUES_MAX || tx > TAPFLOW_QUEUES_MAX)
         return Error{EINVAL, "set number of queues", "at most " + std::to_string(TAPFLOW_QUEUES_MAX)};
     const bool by_fd = delivery() == kernel::Delivery::Fd;
+    flows_->set_queues(rx);
     if (auto set = tun_.set_queues(by_fd ? std::max(rx, tx) : tx); !set)
         return set.error();
     if (by_fd) {
@@ -186,6 +194,7 @@ Result<void> Port::set_queues(unsigned rx, unsigned tx) {
     }
     if (auto removed = classifier_->remove_rings(rx); !removed)
         return removed.error();
+    const std::lock_guard rings_lock(rings_mutex_);
     rings_.resize(rx);
     return {};
 }
@@ -218,6 +227,43 @@ bool Port::readers_are_alive() {
     return alive;
 }
 
+/// In front of what sends a remote's packets on their way.
+Result<void> Port::attach_transmit_rules(bool on) {
+    transmit_rules_.reset();
+    if (!on)
+        return {};
+    auto attached = kernel::Attachment::tcx_or_filter(*netlink_, tap_, kernel::Hook::Ingress,
+                                                      classifier_->programs().transmit_rules(), "tapflow_tx_rules",
+                                                      kernel::kEarlyFilterPreference);
+    if (!attached)
+        return attached.error();
+    transmit_rules_.emplace(*std::move(attached));
+    return {};
+}
+
+Result<std::vector<uint64_t>> Port::written_records() const {
+    if (auto waited = classifier_->quiesce(); !waited)
+        return waited.error();
+    const std::lock_guard lock(rings_mutex_);
+    std::vector<uint64_t> written(rings_.size());
+    for (size_t i = 0; i < rings_.size(); i++)
+        written[i] = rings_[i] ? rings_[i]->view().begin().producer : 0;
+    return written;
+}
+
+/// A ring that has been replaced since has nothing of then.
+bool Port::has_read_up_to(std::span<const uint64_t> records) const {
+    const std::lock_guard lock(rings_mutex_);
+    for (size_t i = 0; i < std::min(records.size(), rings_.size()); i++) {
+        if (!rings_[i])
+            continue;
+        const auto now = rings_[i]->view().begin();
+        if (now.position < records[i] && now.producer >= records[i])
+            return false;
+    }
+    return true;
+}
+
 Result<void> Port::set_ring(unsigned queue, size_t bytes) {
     std::lock_guard lock(mutex_);
     if (queue >= rings_.size())
@@ -227,6 +273,7 @@ Result<void> Port::set_ring(unsigned queue, size_t bytes) {
     auto ring = kernel::Ring::create(bytes);
     if (!ring)
         return ring.error();
+    const std::lock_guard rings_lock(rings_mutex_);
     rings_[queue] = std::make_unique<kernel::Ring>(*std::move(ring));
     return {};
 }
@@ -251,6 +298,8 @@ Result<void> Port::start(const rss::RssConfig &config, bool with_hash) {
         classifier_->set_flag(TAPFLOW_PORT_TRAILER, with_hash);
     }
     if (auto set = classifier_->set_rss(config); !set)
+        return set.error();
+    if (auto set = flows_->set_port_rss(config, rx_queues()); !set)
         return set.error();
     if (auto up = kernel::set_link_up(*netlink_, tap_, true); !up)
         return up.error();
@@ -308,7 +357,9 @@ Result<void> Port::set_rss(const rss::RssConfig &config) {
     std::lock_guard lock(mutex_);
     if (auto valid = rss::validate(config, rx_queues()); !valid)
         return valid.error();
-    return classifier_->set_rss(config);
+    if (auto set = classifier_->set_rss(config); !set)
+        return set.error();
+    return flows_->set_port_rss(config, rx_queues());
 }
 
 Result<void> Port::set_membership(kernel::Membership kind, const MacAddress &address, bool on) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/bpf_classifier.h"
+#include "engine/flow_rules.h"
 #include "engine/remote.h"
 #include "kernel/attachment.h"
 #include "kernel/link.h"
@@ -106,6 +107,9 @@ class Port {
     /// Replaces the list of joined multicast addresses. On failure the former list stays.
     Result<void> set_multicast(std::span<const MacAddress> addresses);
 
+    /// Rules may be made in any state, and are kept until the port closes.
+    [[nodiscard]] FlowRules &flows() { return *flows_; }
+
     /// Delivery by fd: frames for which a queue had no room since the tap was made. A tap that is gone has none.
     [[nodiscard]] uint64_t queue_drops() const;
     /// Counters of the classifier, in memory that it writes while one reads.
@@ -116,6 +120,9 @@ class Port {
     Result<void> build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote);
     Result<void> load_programs(RxMode mode, int remote_ifindex);
     bool readers_are_alive();
+    Result<void> attach_transmit_rules(bool on);
+    [[nodiscard]] Result<std::vector<uint64_t>> written_records() const;
+    [[nodiscard]] bool has_read_up_to(std::span<const uint64_t> records) const;
     [[nodiscard]] unsigned rx_queues() const; ///< at least 1
     Result<void> set_membership(kernel::Membership kind, const MacAddress &address, bool on);
     Result<void> add_address(kernel::Membership kind, const MacAddress &address);
@@ -132,8 +139,10 @@ class Port {
     MacAddress mac_;
     std::unique_ptr<BpfClassifier> classifier_;
     std::optional<kernel::Attachment> tap_egress_;
+    std::optional<kernel::Attachment> transmit_rules_; ///< while there are egress rules
     std::unique_ptr<Remote> remote_;
     std::string why_not_ring_;
+    mutable std::mutex rings_mutex_; ///< taken last
     std::vector<std::unique_ptr<kernel::Ring>> rings_;
     std::vector<std::unique_ptr<kernel::TunReader>> readers_;
     std::vector<uint64_t> polls_;   ///< of the readers, when the lease last asked
@@ -144,6 +153,7 @@ class Port {
     bool started_ = false;
     bool promiscuous_ = false;
     bool all_multicast_ = false;
+    std::unique_ptr<FlowRules> flows_; ///< calls back into the port
 };
 
 } // namespace tapflow::engine

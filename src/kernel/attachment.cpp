@@ -43,12 +43,12 @@ bool is_unused(Netlink &netlink, const LinkInfo &link) {
 } // namespace
 
 Result<Attachment> Attachment::filter(Netlink &netlink, const LinkInfo &link, Hook hook, int program_fd,
-                                      const std::string &name) {
+                                      const std::string &name, uint16_t preference) {
     auto added = ensure_clsact(netlink, link);
     if (!added)
         return added.error();
     Attachment attachment;
-    attachment.filter_ = {link.index, hook, kFilterPreference, *added ? kInOurQdisc : kInOwnersQdisc, name};
+    attachment.filter_ = {link.index, hook, preference, *added ? kInOurQdisc : kInOwnersQdisc, name};
     attachment.link_ = link;
     if (auto put = add_or_take_over(netlink, link, attachment.filter_, program_fd); !put) {
         if (*added)
@@ -60,11 +60,11 @@ Result<Attachment> Attachment::filter(Netlink &netlink, const LinkInfo &link, Ho
 }
 
 Result<Attachment> Attachment::tcx_or_filter(Netlink &netlink, const LinkInfo &link, Hook hook, int program_fd,
-                                             const std::string &name) {
+                                             const std::string &name, uint16_t preference) {
     auto tcx = attach_tcx(link.index, hook, program_fd,
                           "attach " + name + " to " + link.name + (hook == Hook::Ingress ? " ingress" : " egress"));
     if (!tcx && tcx.error().code == EINVAL)
-        return filter(netlink, link, hook, program_fd, name);
+        return filter(netlink, link, hook, program_fd, name, preference);
     if (!tcx)
         return tcx.error();
     Attachment attachment;

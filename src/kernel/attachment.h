@@ -13,6 +13,8 @@ namespace tapflow::kernel {
 
 /// The preference of this project's own cls_bpf filters: below those that rules get (256 and up).
 constexpr uint16_t kFilterPreference = 200;
+/// Of those that must see a packet before.
+constexpr uint16_t kEarlyFilterPreference = 199;
 
 /// A program attached over TCX or as a cls_bpf filter. The destructor detaches it and removes the clsact qdisc if
 /// attaching has added it, or a killed process whose filter was taken over, and nobody else uses it; what the
@@ -22,10 +24,10 @@ class Attachment {
     /// As cls_bpf filter in direct-action mode. `netlink` must outlive the attachment. Takes over a filter of that
     /// name. Errors: EEXIST when somebody else has a filter at our preference.
     static Result<Attachment> filter(Netlink &netlink, const LinkInfo &link, Hook hook, int program_fd,
-                                     const std::string &name);
-    /// Over TCX, which ends with the process; as cls_bpf filter on kernels before 6.6.
+                                     const std::string &name, uint16_t preference = kFilterPreference);
+    /// Over TCX, in front of what is there and until the process ends; as cls_bpf filter on kernels before 6.6.
     static Result<Attachment> tcx_or_filter(Netlink &netlink, const LinkInfo &link, Hook hook, int program_fd,
-                                            const std::string &name);
+                                            const std::string &name, uint16_t preference = kFilterPreference);
 
     Attachment(Attachment &&other) noexcept;
     Attachment &operator=(Attachment &&) = delete;

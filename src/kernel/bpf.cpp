@@ -60,7 +60,7 @@ std::string take_libbpf_warning() {
 }
 
 Result<Mapping> Mapping::create(int fd, size_t offset, size_t length, bool writable, const std::string &what) {
-    void *data = mmap(nullptr, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd,
+    void *data = mmap(nullptr, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | MAP_POPULATE, fd,
                       static_cast<off_t>(offset));
     if (data == MAP_FAILED)
         return last_error("map " + what + " into memory");
@@ -94,6 +94,27 @@ Result<Fd> create_constant_map(const char *name, std::span<const std::byte> valu
     return map;
 }
 
+namespace {
+
+Result<Fd> create_array(bpf_map_type type, const char *name, size_t entry_bytes, size_t entries, uint32_t flags) {
+    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = flags);
+    Fd map(bpf_map_create(type, name, sizeof(uint32_t), static_cast<uint32_t>(entry_bytes),
+                          static_cast<uint32_t>(entries), &options));
+    if (!map)
+        return last_error(std::string("create BPF map ") + name);
+    return map;
+}
+
+} // namespace
+
+Result<Fd> create_shared_array(const char *name, size_t entry_bytes, size_t entries) {
+    return create_array(BPF_MAP_TYPE_ARRAY, name, entry_bytes, entries, BPF_F_MMAPABLE);
+}
+
+Result<Fd> create_percpu_array(const char *name, size_t entry_bytes, size_t entries) {
+    return create_array(BPF_MAP_TYPE_PERCPU_ARRAY, name, entry_bytes, entries, 0);
+}
+
 Result<Fd> create_ring_map(const char *name, size_t bytes) {
     Fd map(bpf_map_create(BPF_MAP_TYPE_RINGBUF, name, 0, 0, static_cast<uint32_t>(bytes), nullptr));
     if (!map)
@@ -101,9 +122,9 @@ Result<Fd> create_ring_map(const char *name, size_t bytes) {
     return map;
 }
 
-Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::string &what) {
+Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::string &what, uint32_t first) {
     std::vector<uint32_t> keys(inner.size());
-    std::iota(keys.begin(), keys.end(), 0U);
+    std::iota(keys.begin(), keys.end(), first);
     auto count = static_cast<uint32_t>(inner.size());
     if (bpf_map_update_batch(outer, keys.data(), inner.data(), &count, nullptr) < 0)
         return last_error(what);

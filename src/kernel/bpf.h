@@ -35,12 +35,16 @@ class Mapping {
 
 /// A BPF_MAP_TYPE_ARRAY with one entry, written with `value` and frozen against later writes.
 Result<Fd> create_constant_map(const char *name, std::span<const std::byte> value);
+/// A BPF_MAP_TYPE_ARRAY of zeros that processes can map.
+Result<Fd> create_shared_array(const char *name, size_t entry_bytes, size_t entries);
+/// A BPF_MAP_TYPE_PERCPU_ARRAY of zeros.
+Result<Fd> create_percpu_array(const char *name, size_t entry_bytes, size_t entries);
 /// A BPF_MAP_TYPE_RINGBUF of `bytes`, a power of two and a multiple of the page size.
 Result<Fd> create_ring_map(const char *name, size_t bytes);
 
-/// Puts maps into the first slots of an array of maps in one batch; returns once no program uses the former ones
-/// (kernel/bpf/syscall.c: maybe_wait_bpf_programs).
-Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::string &what);
+/// Puts maps into the slots of an array of maps from `first` on, in one batch; returns once no program uses the former
+/// ones (kernel/bpf/syscall.c: maybe_wait_bpf_programs).
+Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::string &what, uint32_t first = 0);
 
 Result<void> map_insert(int map, const void *key, const void *value, const std::string &what);
 /// Removing a key that is not there is no error.

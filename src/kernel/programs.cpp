@@ -6,7 +6,11 @@
 #include "classify.skel.h"
 #include "classify_fd.skel.h"
 #include "steer.skel.h"
+#include "transmit_rules.skel.h"
 #include "tx_redirect.skel.h"
+
+#include <array>
+#include <utility>
 
 namespace tapflow::kernel {
 namespace {
@@ -33,6 +37,7 @@ struct Programs::Objects {
     SkeletonPtr<classify_fd_bpf, classify_fd_bpf__destroy> classify_fd;
     SkeletonPtr<admit_bpf, admit_bpf__destroy> admit;
     SkeletonPtr<steer_bpf, steer_bpf__destroy> steer;
+    SkeletonPtr<transmit_rules_bpf, transmit_rules_bpf__destroy> transmit_rules;
     SkeletonPtr<tx_redirect_bpf, tx_redirect_bpf__destroy> tx_redirect;
     Mapping state;
 
@@ -44,10 +49,25 @@ struct Programs::Objects {
     int rss_slot = -1;
     int addresses = -1;
     int port_state = -1;
+    int flow_directory = -1;
+    int flow_buckets = -1;
+    int flow_rules = -1;
+    int flow_cache = -1;
+    int flow_counters = -1;
+    int flow_contexts = -1;
 
     Result<void> load_ring();
     Result<void> load_fd(int tap_ifindex);
     Result<void> load_common(int remote_ifindex);
+    Result<void> load_transmit_rules();
+    template <typename Maps> void take_flow_maps(const Maps &maps) {
+        flow_directory = bpf_map__fd(maps.flow_directory);
+        flow_buckets = bpf_map__fd(maps.flow_buckets);
+        flow_rules = bpf_map__fd(maps.flow_rules);
+        flow_cache = bpf_map__fd(maps.flow_cache);
+        flow_counters = bpf_map__fd(maps.flow_counters);
+        flow_contexts = bpf_map__fd(maps.flow_contexts);
+    }
 };
 
 Result<void> Programs::Objects::load_ring() {
@@ -64,6 +84,7 @@ Result<void> Programs::Objects::load_ring() {
     rings = bpf_map__fd(classify->maps.rings);
     rss_slot = bpf_map__fd(classify->maps.rss_slot);
     addresses = bpf_map__fd(classify->maps.addresses);
+    take_flow_maps(classify->maps);
     return {};
 }
 
@@ -84,6 +105,26 @@ Result<void> Programs::Objects::load_fd(int tap_ifindex) {
     tap_filter = bpf_program__fd(admit->progs.admit);
     rss_slot = bpf_map__fd(classify_fd->maps.rss_slot);
     addresses = bpf_map__fd(classify_fd->maps.addresses);
+    take_flow_maps(classify_fd->maps);
+    return {};
+}
+
+Result<void> Programs::Objects::load_transmit_rules() {
+    transmit_rules.reset(transmit_rules_bpf__open());
+    if (!transmit_rules)
+        return load_error("transmit_rules");
+    auto &maps = transmit_rules->maps;
+    const std::array<std::pair<bpf_map *, int>, 6> shared{{{maps.port_state, port_state},
+                                                           {maps.flow_directory, flow_directory},
+                                                           {maps.flow_buckets, flow_buckets},
+                                                           {maps.flow_rules, flow_rules},
+                                                           {maps.flow_cache, flow_cache},
+                                                           {maps.flow_counters, flow_counters}}};
+    for (const auto &[map, fd] : shared)
+        if (bpf_map__reuse_fd(map, fd) < 0)
+            return load_error("transmit_rules");
+    if (transmit_rules_bpf__load(transmit_rules.get()) < 0)
+        return load_error("transmit_rules");
     return {};
 }
 
@@ -97,6 +138,8 @@ Result<void> Programs::Objects::load_common(int remote_ifindex) {
     tx_redirect->rodata->remote_ifindex = static_cast<uint32_t>(remote_ifindex);
     if (tx_redirect_bpf__load(tx_redirect.get()) < 0)
         return load_error("tx_redirect");
+    if (auto loaded = load_transmit_rules(); !loaded)
+        return loaded.error();
     auto mapping = Mapping::create(port_state, 0, sizeof(tapflow_port_state), true, "BPF map port_state");
     if (!mapping)
         return mapping.error();
@@ -126,6 +169,13 @@ int Programs::steer() const { return bpf_program__fd(objects_->steer->progs.stee
 int Programs::tap_filter() const { return objects_->tap_filter; }
 int Programs::rings() const { return objects_->rings; }
 int Programs::rss_slot() const { return objects_->rss_slot; }
+int Programs::transmit_rules() const { return bpf_program__fd(objects_->transmit_rules->progs.transmit_rules); }
+int Programs::flow_directory() const { return objects_->flow_directory; }
+int Programs::flow_buckets() const { return objects_->flow_buckets; }
+int Programs::flow_rules() const { return objects_->flow_rules; }
+int Programs::flow_cache() const { return objects_->flow_cache; }
+int Programs::flow_counters() const { return objects_->flow_counters; }
+int Programs::flow_contexts() const { return objects_->flow_contexts; }
 int Programs::addresses() const { return objects_->addresses; }
 tapflow_port_state &Programs::state() const { return *static_cast<tapflow_port_state *>(objects_->state.data()); }
 

@@ -34,9 +34,16 @@ class Programs {
     [[nodiscard]] int steer() const;
     [[nodiscard]] int tap_filter() const; ///< what may reach the tap's queues
 
-    [[nodiscard]] int rings() const;     ///< array of ring maps, by queue; -1 without rings
-    [[nodiscard]] int rss_slot() const;  ///< array of one tapflow_rss map
-    [[nodiscard]] int addresses() const; ///< hash of tapflow_port_config::mac-like keys, one byte each
+    [[nodiscard]] int rings() const;          ///< array of ring maps, by queue; -1 without rings
+    [[nodiscard]] int rss_slot() const;       ///< array of one tapflow_rss map
+    [[nodiscard]] int transmit_rules() const; ///< for egress rules, at the tap's ingress
+    [[nodiscard]] int flow_directory() const; ///< array of one tapflow_flow_directory
+    [[nodiscard]] int flow_buckets() const;   ///< arrays of maps: see bpf/flow_tables.h
+    [[nodiscard]] int flow_rules() const;
+    [[nodiscard]] int flow_cache() const;
+    [[nodiscard]] int flow_counters() const;
+    [[nodiscard]] int flow_contexts() const; ///< array of tapflow_rss maps
+    [[nodiscard]] int addresses() const;     ///< hash of tapflow_port_config::mac-like keys, one byte each
     /// The memory shared with the programs, mapped for as long as this object lives.
     [[nodiscard]] tapflow_port_state &state() const;
 

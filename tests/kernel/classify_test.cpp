@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The classifier's program against the host's build of the same decisions, packet by packet.
+#include "kernel/flow_rig.h"
 #include "kernel/loaded_classifier.h"
 #include "support/expected_record.h"
 #include "support/microsoft_rss.h"
@@ -17,13 +18,6 @@ class Classify : public testing::TestWithParam<Cpu> {};
 
 INSTANTIATE_TEST_SUITE_P(Cpu, Classify, testing::Values(Cpu::V2, Cpu::V3),
                          [](const auto &instance) { return instance.param == Cpu::V2 ? "v2" : "v3"; });
-
-/// BPF_PROG_TEST_RUN refuses frames that are too short for the IP header that their ethertype announces: those are sent
-/// through a real tap (traffic_test.cpp).
-bool can_be_run(const packet::Bytes &frame) {
-    const unsigned type = static_cast<unsigned>(frame[12]) << 8U | frame[13];
-    return frame.size() >= (type == 0x0800 ? 34U : type == 0x86dd ? 54U : 15U);
-}
 
 Classified classified(const Delivered &delivered) {
     return {delivered.record.packet_class, delivered.record.l3_offset,

@@ -1,0 +1,571 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "engine/flow_rules.h"
+
+#include "engine/counters.h"
+#include "engine/flow_tables.h"
+#include "engine/rss_contexts.h"
+#include "flow/tuple_space.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <functional>
+#include <mutex>
+#include <new>
+#include <type_traits>
+
+namespace tapflow::engine {
+
+struct Flow {
+    FlowCount base; ///< of its counter, when it was created or last reset
+    uint32_t shared_count = 0;
+    uint32_t shared_rss = 0;
+    bool live = false;
+    bool pass_through = false; ///< as its fate was said
+};
+
+namespace {
+
+using flow::Part;
+using flow::Refusal;
+
+constexpr uint32_t kSharedMax = TAPFLOW_FLOW_RULE_CHUNK;
+
+Refusal refused(Part part, int code, const char *detail) { return {part, Error{code, "add flow rule", detail}}; }
+
+/// What happens to an allocation that fails in `body` is an error like others.
+template <typename Body> auto guarded(Body body) -> decltype(body()) {
+    try {
+        return body();
+    } catch (const std::bad_alloc &) {
+        // So short that it takes no memory.
+        const Error error{ENOMEM, "change rules", "out of memory"};
+        if constexpr (std::is_same_v<decltype(body()), std::optional<Refusal>>)
+            return Refusal{Part::Other, error};
+        else
+            return error;
+    }
+}
+
+// Searches that a change of the rules has overtaken are repeated so often.
+constexpr int kAttempts = 1000;
+
+FlowCount read(const tapflow_flow_counter *counter) {
+    return counter ? FlowCount{read_counter(counter->packets), read_counter(counter->bytes)} : FlowCount{};
+}
+
+/// What has been counted since `base`, which a reset sets to now: what is counted meanwhile is not lost.
+FlowCount take_count(const tapflow_flow_counter *counter, FlowCount &base, bool reset) {
+    const FlowCount now = read(counter);
+    const FlowCount count{now.packets - base.packets, now.bytes - base.bytes};
+    if (reset)
+        base = now;
+    return count;
+}
+
+/// enum tapflow_flow_action but for REWRITE.
+uint32_t action_bits(const flow::Actions &actions) {
+    uint32_t bits = 0;
+    if (actions.mark)
+        bits |= TAPFLOW_FLOW_MARK | TAPFLOW_FLOW_TAKE;
+    if (actions.flag)
+        bits |= TAPFLOW_FLOW_FLAG | TAPFLOW_FLOW_TAKE;
+    if (actions.count)
+        bits |= TAPFLOW_FLOW_COUNT;
+    switch (actions.fate) {
+    case flow::Fate::None:
+    case flow::Fate::PassThrough:
+        break;
+    case flow::Fate::Queue:
+        bits |= TAPFLOW_FLOW_QUEUE | TAPFLOW_FLOW_TAKE;
+        break;
+    case flow::Fate::Rss:
+        bits |= TAPFLOW_FLOW_RSS | TAPFLOW_FLOW_TAKE;
+        break;
+    case flow::Fate::Drop:
+        bits |= TAPFLOW_FLOW_DROP;
+        break;
+    case flow::Fate::Jump:
+        bits |= TAPFLOW_FLOW_JUMP;
+        break;
+    }
+    return bits;
+}
+
+} // namespace
+
+struct FlowRules::State {
+    State(BpfClassifier &owner, std::function<Result<void>(bool)> attach, RecordClock clock)
+        : classifier(owner), attach_egress(std::move(attach)), contexts(owner), rewrites(std::move(clock)) {}
+
+    /// An indirect action.
+    struct Shared {
+        enum class Kind : uint8_t { None, Rss, Count } kind = Kind::None;
+        uint16_t context = 0;
+        uint32_t uses = 0; ///< rules
+        FlowCount base;
+    };
+
+    mutable std::mutex mutex;
+    BpfClassifier &classifier;
+    std::function<Result<void>(bool)> attach_egress;
+    std::unique_ptr<FlowTables> tables;
+    std::unique_ptr<flow::TupleSpace> space;
+    RssContexts contexts;
+    RewriteLists rewrites;
+    flow::Capabilities capabilities;
+    std::array<std::vector<Flow>, TAPFLOW_FLOW_RULE_CHUNKS> flows; ///< by rule index; a chunk is empty or whole
+    std::array<size_t, 2> in_direction{};
+    /// Rules by what their JUMPs lead from and to.
+    std::array<std::array<std::array<uint32_t, TAPFLOW_FLOW_GROUPS>, TAPFLOW_FLOW_GROUPS>, 2> jumps{};
+    std::vector<Shared> shared; ///< by number - 1
+
+    /// The shared actions that a rule uses; null where it has its own, or none.
+    Shared *shared_rss(const Flow &flow) { return flow.shared_rss ? &shared[flow.shared_rss - 1] : nullptr; }
+    Shared *shared_count(const Flow &flow) { return flow.shared_count ? &shared[flow.shared_count - 1] : nullptr; }
+    Shared *find_shared(uint32_t number, Shared::Kind kind) {
+        return number > 0 && number <= shared.size() && shared[number - 1].kind == kind ? &shared[number - 1] : nullptr;
+    }
+    [[nodiscard]] bool leads_to(size_t direction, uint32_t from, uint32_t to) const {
+        if (from == to)
+            return true;
+        // Groups are few and the jumps have no circle.
+        for (uint32_t next = 0; next < TAPFLOW_FLOW_GROUPS; next++)
+            if (jumps[direction][from][next] > 0 && leads_to(direction, next, to))
+                return true;
+        return false;
+    }
+    std::optional<Refusal> refusal(const flow::Rule &rule, const flow::TupleSpace::Plan &plan);
+    Result<void> prepare(const flow::Rule &rule);
+    Result<void> fill(const flow::Rule &rule, uint32_t index, tapflow_flow_rule &record);
+    void give_back(const tapflow_flow_rule &record);
+    Result<uint32_t> create(const flow::Rule &rule, const flow::TupleSpace::Plan &plan);
+    void enter(const flow::Rule &rule, uint32_t index);
+    void remove(uint32_t index);
+    [[nodiscard]] Flow &flow_at(uint32_t index) {
+        return flows[index / TAPFLOW_FLOW_RULE_CHUNK][index % TAPFLOW_FLOW_RULE_CHUNK];
+    }
+    /// 0: not a rule of this port's.
+    [[nodiscard]] uint32_t index_of(const Flow *flow) const;
+    [[nodiscard]] flow::Rule rule_at(uint32_t index);
+    [[nodiscard]] std::vector<uint32_t> in_order() const;
+    Result<uint32_t> add_shared(Shared action);
+    [[nodiscard]] static size_t direction_of(const flow::Attributes &attributes) {
+        return attributes.direction == flow::Direction::Egress ? 1 : 0;
+    }
+};
+
+Result<std::unique_ptr<FlowRules>>
+FlowRules::create(BpfClassifier &classifier, std::function<Result<void>(bool)> attach_egress, RecordClock clock) {
+    auto state = std::make_unique<State>(classifier, std::move(attach_egress), std::move(clock));
+    auto tables = FlowTables::create(classifier);
+    if (!tables)
+        return tables.error();
+    state->tables = *std::move(tables);
+    state->space = std::make_unique<flow::TupleSpace>(
+        state->tables->tables(), flow::TableMemory{[memory = state->tables.get()] { return memory->grow(); },
+                                                   [memory = state->tables.get()] { return memory->wait(); }});
+    state->capabilities.rewrites = classifier.programs().delivery() == kernel::Delivery::Ring;
+    return std::unique_ptr<FlowRules>(new FlowRules(std::move(state)));
+}
+
+FlowRules::FlowRules(std::unique_ptr<State> state) : state_(std::move(state)) {}
+FlowRules::~FlowRules() = default;
+
+// ---- what is refused
+
+std::optional<Refusal> FlowRules::State::refusal(const flow::Rule &rule, const flow::TupleSpace::Plan &plan) {
+    if (auto invalid = flow::validate(rule, capabilities))
+        return invalid;
+    const flow::Actions &actions = rule.actions;
+    if (actions.shared_rss && !find_shared(*actions.shared_rss, Shared::Kind::Rss))
+        return refused(Part::Rss, ENOENT, "there is no such indirect RSS action");
+    if (actions.shared_count && !find_shared(*actions.shared_count, Shared::Kind::Count))
+        return refused(Part::Other, ENOENT, "there is no such indirect COUNT action");
+    if (actions.fate == flow::Fate::Jump &&
+        leads_to(direction_of(rule.attributes), actions.group, rule.attributes.group))
+        return refused(Part::Jump, ELOOP, "a rule of that group leads back to this one's");
+    if (actions.fate == flow::Fate::Rss && actions.rss && !contexts.has_room_for(*actions.rss))
+        return refused(Part::Rss, ENOSPC, "too many different RSS actions (256)");
+    if (const auto &error = plan.refusal())
+        return Refusal{error->code == EEXIST ? Part::Pattern : Part::Other, *error};
+    return std::nullopt;
+}
+
+std::optional<Refusal> FlowRules::check(const flow::Rule &rule) {
+    const std::lock_guard lock(state_->mutex);
+    return guarded([&] { return state_->refusal(rule, state_->space->plan(rule.attributes, rule.match)); });
+}
+
+// ---- creating
+
+/// Makes what the tables must have for a rule.
+Result<void> FlowRules::State::prepare(const flow::Rule &rule) {
+    if (auto prepared = tables->prepare(); !prepared)
+        return prepared.error();
+    // Before the last mask that goes without.
+    if (space->masks() + 1 >= TAPFLOW_FLOW_CACHE_FROM)
+        if (auto prepared = tables->prepare_cache(); !prepared)
+            return prepared.error();
+    const flow::Actions &actions = rule.actions;
+    if (actions.count && !actions.shared_count)
+        if (auto prepared = tables->prepare_counters(); !prepared)
+            return prepared.error();
+    if (rule.attributes.direction == flow::Direction::Egress && in_direction[1] == 0)
+        return attach_egress(true);
+    return {};
+}
+
+/// A rule's actions as a record has them; what they take is given back by give_back().
+Result<void> FlowRules::State::fill(const flow::Rule &rule, uint32_t index, tapflow_flow_rule &record) {
+    const flow::Actions &actions = rule.actions;
+    if (actions.fate == flow::Fate::Rss && actions.shared_rss) {
+        record.context = find_shared(*actions.shared_rss, Shared::Kind::Rss)->context;
+        contexts.add_use(record.context);
+    } else if (actions.fate == flow::Fate::Rss) {
+        auto context = contexts.acquire(*actions.rss);
+        if (!context)
+            return context.error();
+        record.context = *context;
+    }
+    record.actions = static_cast<__u16>(action_bits(actions));
+    record.queue = actions.queue;
+    record.group = actions.group;
+    record.mark = actions.mark.value_or(0);
+    record.counter = actions.shared_count ? TAPFLOW_FLOW_SHARED_COUNTERS + *actions.shared_count - 1 : index;
+    if (actions.rewrites.empty())
+        return {};
+    auto number = rewrites.acquire(actions.rewrites);
+    if (!number)
+        return number.error();
+    record.rewrite = *number;
+    record.actions |= TAPFLOW_FLOW_REWRITE;
+    return {};
+}
+
+void FlowRules::State::give_back(const tapflow_flow_rule &record) {
+    if (record.actions & TAPFLOW_FLOW_RSS)
+        contexts.release(record.context);
+    if (record.actions & TAPFLOW_FLOW_REWRITE)
+        rewrites.release(record.rewrite);
+}
+
+/// Notes what a rule is besides what the tables say.
+void FlowRules::State::enter(const flow::Rule &rule, uint32_t index) {
+    const flow::Actions &actions = rule.actions;
+    const size_t direction = direction_of(rule.attributes);
+    Flow &flow = flow_at(index);
+    flow.live = true;
+    flow.pass_through = actions.fate == flow::Fate::PassThrough;
+    flow.shared_rss = actions.shared_rss.value_or(0);
+    flow.shared_count = actions.shared_count.value_or(0);
+    for (Shared *action : {shared_rss(flow), shared_count(flow)})
+        if (action)
+            action->uses++;
+    if (actions.fate == flow::Fate::Jump)
+        jumps[direction][rule.attributes.group][actions.group]++;
+    if (in_direction[direction]++ == 0 && direction == 0)
+        classifier.set_flag(TAPFLOW_PORT_RULES, true);
+}
+
+Result<uint32_t> FlowRules::State::create(const flow::Rule &rule, const flow::TupleSpace::Plan &plan) {
+    if (auto prepared = prepare(rule); !prepared)
+        return prepared.error();
+    auto index = space->reserve();
+    if (!index)
+        return index.error();
+    tapflow_flow_rule record{};
+    const auto inserted = guarded([&]() -> Result<void> {
+        auto &chunk = flows[*index / TAPFLOW_FLOW_RULE_CHUNK];
+        if (chunk.empty())
+            chunk.resize(TAPFLOW_FLOW_RULE_CHUNK);
+        if (auto filled = fill(rule, *index, record); !filled)
+            return filled.error();
+        // Before the first packet can be counted.
+        flow_at(*index).base = read(tables->counter(record.counter));
+        return space->insert(*index, plan, record);
+    });
+    if (!inserted) {
+        give_back(record);
+        space->cancel(*index);
+        return inserted.error();
+    }
+    enter(rule, *index);
+    return index;
+}
+
+FlowRules::Created FlowRules::create(const flow::Rule &rule) {
+    State &state = *state_;
+    const std::lock_guard lock(state.mutex);
+    flow::TupleSpace::Plan plan;
+    const auto ask = [&] {
+        plan = state.space->plan(rule.attributes, rule.match);
+        return state.refusal(rule, plan);
+    };
+    if (auto refusal = guarded(ask))
+        return {nullptr, *std::move(refusal)};
+    auto index = guarded([&] { return state.create(rule, plan); });
+    if (index)
+        return {&state.flow_at(*index), {}};
+    if (state.in_direction[1] == 0)
+        (void)guarded([&] { return state.attach_egress(false); });
+    return {nullptr, {Part::Other, index.error()}};
+}
+
+// ---- destroying
+
+uint32_t FlowRules::State::index_of(const Flow *flow) const {
+    for (size_t chunk = 0; chunk < flows.size(); chunk++) {
+        const auto &part = flows[chunk];
+        // std::less orders pointers of different objects as well.
+        if (part.empty() || std::less<>()(flow, part.data()) || !std::less<>()(flow, part.data() + part.size()))
+            continue;
+        const auto offset = reinterpret_cast<uintptr_t>(flow) - reinterpret_cast<uintptr_t>(part.data());
+        if (offset % sizeof(Flow) != 0 || !flow->live)
+            return 0;
+        return static_cast<uint32_t>(chunk * TAPFLOW_FLOW_RULE_CHUNK + offset / sizeof(Flow));
+    }
+    return 0;
+}
+
+void FlowRules::State::remove(uint32_t index) {
+    Flow &flow = flow_at(index);
+    const tapflow_flow_rule record = space->rule(index);
+    const flow::Attributes attributes = space->attributes_of(index);
+    const size_t direction = direction_of(attributes);
+    space->remove(index);
+    give_back(record);
+    for (Shared *action : {shared_rss(flow), shared_count(flow)})
+        if (action)
+            action->uses--;
+    if (record.actions & TAPFLOW_FLOW_JUMP)
+        jumps[direction][attributes.group][record.group]--;
+    flow.live = false;
+    if (--in_direction[direction] > 0)
+        return;
+    if (direction == 0)
+        classifier.set_flag(TAPFLOW_PORT_RULES, false);
+    else
+        (void)guarded([&] { return attach_egress(false); });
+}
+
+Result<void> FlowRules::destroy(const Flow *flow) {
+    const std::lock_guard lock(state_->mutex);
+    const uint32_t index = state_->index_of(flow);
+    if (index == 0)
+        return Error{ENOENT, "destroy flow rule", "there is no such rule"};
+    state_->remove(index);
+    return {};
+}
+
+Result<void> FlowRules::flush() {
+    const std::lock_guard lock(state_->mutex);
+    for (size_t chunk = 0; chunk < state_->flows.size(); chunk++)
+        for (size_t i = 0; i < state_->flows[chunk].size(); i++)
+            if (state_->flows[chunk][i].live)
+                state_->remove(static_cast<uint32_t>(chunk * TAPFLOW_FLOW_RULE_CHUNK + i));
+    return {};
+}
+
+// ---- asking
+
+Result<FlowCount> FlowRules::query(const Flow *flow, bool reset) {
+    State &state = *state_;
+    const std::lock_guard lock(state.mutex);
+    const uint32_t index = state.index_of(flow);
+    if (index == 0)
+        return Error{ENOENT, "query flow rule", "there is no such rule"};
+    const tapflow_flow_rule &record = state.space->rule(index);
+    if (!(record.actions & TAPFLOW_FLOW_COUNT))
+        return Error{EINVAL, "query flow rule", "it does not count"};
+    State::Shared *shared = state.shared_count(*flow);
+    return take_count(state.tables->counter(record.counter), shared ? shared->base : state.flow_at(index).base, reset);
+}
+
+flow::Rule FlowRules::State::rule_at(uint32_t index) {
+    const tapflow_flow_rule &record = space->rule(index);
+    const Flow &flow = flow_at(index);
+    flow::Rule rule{space->attributes_of(index), space->match_of(index), {}};
+    flow::Actions &actions = rule.actions;
+    const auto does = [&](tapflow_flow_action action) { return (record.actions & action) != 0; };
+    if (does(TAPFLOW_FLOW_QUEUE)) {
+        actions.fate = flow::Fate::Queue;
+        actions.queue = record.queue;
+    } else if (does(TAPFLOW_FLOW_RSS)) {
+        actions.fate = flow::Fate::Rss;
+        if (flow.shared_rss != 0)
+            actions.shared_rss = flow.shared_rss;
+        else
+            actions.rss = std::make_shared<flow::RssAction>(contexts.action(record.context));
+    } else if (does(TAPFLOW_FLOW_DROP)) {
+        actions.fate = flow::Fate::Drop;
+    } else if (does(TAPFLOW_FLOW_JUMP)) {
+        actions.fate = flow::Fate::Jump;
+        actions.group = record.group;
+    } else if (flow.pass_through) {
+        actions.fate = flow::Fate::PassThrough;
+    }
+    if (does(TAPFLOW_FLOW_MARK))
+        actions.mark = record.mark;
+    actions.flag = does(TAPFLOW_FLOW_FLAG);
+    actions.count = does(TAPFLOW_FLOW_COUNT);
+    if (flow.shared_count != 0)
+        actions.shared_count = flow.shared_count;
+    if (does(TAPFLOW_FLOW_REWRITE))
+        actions.rewrites = *rewrites.get(record.rewrite);
+    return rule;
+}
+
+Result<flow::Rule> FlowRules::rule(const Flow *flow) {
+    const std::lock_guard lock(state_->mutex);
+    const uint32_t index = state_->index_of(flow);
+    if (index == 0)
+        return Error{ENOENT, "show flow rule", "there is no such rule"};
+    return guarded([&]() -> Result<flow::Rule> { return state_->rule_at(index); });
+}
+
+/// The rules' indices in the order of their creation.
+std::vector<uint32_t> FlowRules::State::in_order() const {
+    std::vector<uint32_t> result;
+    for (size_t chunk = 0; chunk < flows.size(); chunk++)
+        for (size_t i = 0; i < flows[chunk].size(); i++)
+            if (flows[chunk][i].live)
+                result.push_back(static_cast<uint32_t>(chunk * TAPFLOW_FLOW_RULE_CHUNK + i));
+    constexpr uint64_t kNumber = (uint64_t{1} << 48) - 1;
+    std::sort(result.begin(), result.end(), [this](uint32_t a, uint32_t b) {
+        return (space->rule(a).rank & kNumber) < (space->rule(b).rank & kNumber);
+    });
+    return result;
+}
+
+void FlowRules::for_each(const std::function<void(const flow::Rule &, const Flow *)> &each) {
+    const std::lock_guard lock(state_->mutex);
+    for (const uint32_t index : state_->in_order())
+        each(state_->rule_at(index), &state_->flow_at(index));
+}
+
+size_t FlowRules::size() const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->space->size();
+}
+
+// ---- indirect actions
+
+Result<uint32_t> FlowRules::State::add_shared(Shared action) {
+    auto free =
+        std::find_if(shared.begin(), shared.end(), [](const Shared &s) { return s.kind == Shared::Kind::None; });
+    if (free == shared.end()) {
+        if (shared.size() == kSharedMax)
+            return Error{ENOSPC, "create indirect action", "too many (4096)"};
+        shared.emplace_back();
+        free = shared.end() - 1;
+    }
+    const auto number = static_cast<uint32_t>(free - shared.begin()) + 1;
+    if (action.kind == Shared::Kind::Count) {
+        // Packets of rules that used the same number before have been counted by then.
+        if (auto waited = tables->wait(); !waited)
+            return waited.error();
+        action.base = read(tables->counter(TAPFLOW_FLOW_SHARED_COUNTERS + number - 1));
+    }
+    *free = action;
+    return number;
+}
+
+Result<uint32_t> FlowRules::create_shared_rss(const flow::RssAction &action) {
+    State &state = *state_;
+    const std::lock_guard lock(state.mutex);
+    return guarded([&]() -> Result<uint32_t> {
+        if (auto invalid = flow::validate(action, state.capabilities))
+            return *std::move(invalid);
+        auto context = state.contexts.acquire(action, true);
+        if (!context)
+            return context.error();
+        auto number = guarded([&] { return state.add_shared({State::Shared::Kind::Rss, *context, 0, {}}); });
+        if (!number)
+            state.contexts.release(*context);
+        return number;
+    });
+}
+
+Result<uint32_t> FlowRules::create_shared_count() {
+    State &state = *state_;
+    const std::lock_guard lock(state.mutex);
+    return guarded([&]() -> Result<uint32_t> {
+        if (auto prepared = state.tables->prepare_shared_counters(); !prepared)
+            return prepared.error();
+        return state.add_shared({State::Shared::Kind::Count, 0, 0, {}});
+    });
+}
+
+Result<void> FlowRules::update_shared_rss(uint32_t number, const flow::RssAction &action) {
+    State &state = *state_;
+    const std::lock_guard lock(state.mutex);
+    const State::Shared *shared = state.find_shared(number, State::Shared::Kind::Rss);
+    if (!shared)
+        return Error{ENOENT, "update indirect action", "there is no such indirect RSS action"};
+    return guarded([&]() -> Result<void> {
+        if (auto invalid = flow::validate(action, state.capabilities))
+            return *std::move(invalid);
+        return state.contexts.update(shared->context, action);
+    });
+}
+
+Result<void> FlowRules::destroy_shared(uint32_t number) {
+    State &state = *state_;
+    const std::lock_guard lock(state.mutex);
+    if (number == 0 || number > state.shared.size() || state.shared[number - 1].kind == State::Shared::Kind::None)
+        return Error{ENOENT, "destroy indirect action", "there is no such indirect action"};
+    State::Shared &shared = state.shared[number - 1];
+    if (shared.uses > 0)
+        return Error{EBUSY, "destroy indirect action", std::to_string(shared.uses) + " rules use it"};
+    if (shared.kind == State::Shared::Kind::Rss)
+        state.contexts.release(shared.context);
+    shared = {};
+    return {};
+}
+
+Result<FlowCount> FlowRules::query_shared_count(uint32_t number, bool reset) {
+    State &state = *state_;
+    const std::lock_guard lock(state.mutex);
+    State::Shared *shared = state.find_shared(number, State::Shared::Kind::Count);
+    if (!shared)
+        return Error{ENOENT, "query indirect action", "there is no such indirect COUNT action"};
+    return take_count(state.tables->counter(TAPFLOW_FLOW_SHARED_COUNTERS + number - 1), shared->base, reset);
+}
+
+// ---- what the port tells and asks
+
+void FlowRules::set_queues(unsigned queues) {
+    const std::lock_guard lock(state_->mutex);
+    state_->capabilities.queues = queues;
+}
+
+Result<void> FlowRules::set_port_rss(const rss::RssConfig &config, unsigned queues) {
+    State &state = *state_;
+    const std::lock_guard lock(state.mutex);
+    return guarded([&] { return state.contexts.set_port(config, queues); });
+}
+
+const std::vector<flow::Rewrite> *FlowRules::rewrites(uint16_t number) const { return state_->rewrites.get(number); }
+
+// Rules' memory is used again when the kernel's searches are over, which says nothing of ours: a change in between
+// means to look again.
+tapflow_flow_verdict FlowRules::match(std::span<const uint8_t> frame) const {
+    if (!state_->classifier.has_flag(TAPFLOW_PORT_RULES))
+        return {};
+    const tapflow_flow_tables &tables = state_->tables->tables();
+    const tapflow_flow_key key = flow::key_of(frame.data(), frame.data() + frame.size());
+    const std::atomic_ref<__u64> generation(tables.directory->generation);
+    tapflow_flow_verdict verdict{};
+    for (int attempt = 0; attempt < kAttempts; attempt++) {
+        const uint64_t before = generation.load(std::memory_order_acquire);
+        verdict = flow::search(tables, key, TAPFLOW_FLOW_INGRESS);
+        std::atomic_thread_fence(std::memory_order_acquire);
+        if (before % 2 == 0 && generation.load(std::memory_order_relaxed) == before)
+            break;
+    }
+    return verdict;
+}
+
+} // namespace tapflow::engine

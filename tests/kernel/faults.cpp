@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "kernel/faults.h"
+
+#include <dlfcn.h>
+#include <linux/bpf.h>
+#include <sys/syscall.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+namespace tapflow::test {
+namespace {
+
+struct Countdown {
+    unsigned fails = 0; ///< the number of the call that does; 0: none
+    unsigned calls = 0;
+};
+thread_local constinit std::array<Countdown, 2> countdowns{};
+thread_local const std::function<void()> *before_bpf = nullptr;
+
+Countdown &countdown(Fault fault) { return countdowns[fault == Fault::Bpf ? 1 : 0]; }
+
+bool fails(Fault fault) {
+    Countdown &each = countdown(fault);
+    return ++each.calls == each.fails;
+}
+
+bool only_asks(long command) {
+    return command == BPF_MAP_LOOKUP_ELEM || command == BPF_OBJ_GET_INFO_BY_FD || command == BPF_PROG_TEST_RUN;
+}
+
+} // namespace
+
+FailingCall::FailingCall(Fault fault, unsigned n) : fault_(fault) { countdown(fault) = {n, 0}; }
+FailingCall::~FailingCall() { countdown(fault_).fails = 0; }
+bool FailingCall::hit() const { return countdown(fault_).calls >= countdown(fault_).fails; }
+unsigned FailingCall::calls() const { return countdown(fault_).calls; }
+
+BeforeBpf::BeforeBpf(std::function<void()> happens) : happens_(std::move(happens)) { before_bpf = &happens_; }
+BeforeBpf::~BeforeBpf() { before_bpf = nullptr; }
+
+} // namespace tapflow::test
+
+using tapflow::test::Fault;
+
+// All of a kind, as a sanitizer's runtime has its own of those that are left out.
+void *operator new(size_t size, const std::nothrow_t &) noexcept {
+    return tapflow::test::fails(Fault::Allocation) ? nullptr : std::malloc(size > 0 ? size : 1);
+}
+void *operator new(size_t size) {
+    void *memory = operator new(size, std::nothrow);
+    if (!memory)
+        throw std::bad_alloc();
+    return memory;
+}
+void *operator new[](size_t size, const std::nothrow_t &) noexcept { return operator new(size, std::nothrow); }
+void *operator new[](size_t size) { return operator new(size); }
+void operator delete(void *memory) noexcept { std::free(memory); }
+void operator delete(void *memory, size_t) noexcept { std::free(memory); }
+void operator delete(void *memory, const std::nothrow_t &) noexcept { std::free(memory); }
+void operator delete[](void *memory) noexcept { std::free(memory); }
+void operator delete[](void *memory, size_t) noexcept { std::free(memory); }
+void operator delete[](void *memory, const std::nothrow_t &) noexcept { std::free(memory); }
+
+extern "C" __attribute__((visibility("default"))) long syscall(long number, ...) noexcept {
+    using Syscall = long (*)(long, ...);
+    static const auto libc = reinterpret_cast<Syscall>(dlsym(RTLD_NEXT, "syscall"));
+    std::va_list list;
+    va_start(list, number);
+    long arguments[6];
+    for (long &argument : arguments)
+        argument = va_arg(list, long);
+    va_end(list);
+    if (number == SYS_bpf && tapflow::test::before_bpf)
+        (*tapflow::test::before_bpf)();
+    if (number == SYS_bpf && !tapflow::test::only_asks(arguments[0]) && tapflow::test::fails(Fault::Bpf)) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return libc(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+}
