@@ -62,6 +62,7 @@ int probe_primary(rte_vdev_device *vdev) {
     dev->data->mtu = static_cast<uint16_t>(local->port->mtu());
     dev->data->promiscuous = 0;
     dev->data->all_multicast = 0;
+    dev->data->dev_flags |= RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE;
     dev->data->numa_node = vdev->device.numa_node;
     dev->process_private = local.release();
     dev->dev_ops = &kPrimaryOps;

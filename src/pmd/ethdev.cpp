@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pmd/ethdev.h"
 
+#include "pmd/flow.h"
 #include "pmd/log.h"
 #include "pmd/rss.h"
 #include "pmd/rx.h"
@@ -154,10 +155,11 @@ int start(rte_eth_dev *dev) {
     publish_rss(dev);
     for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
         if (by_ring(dev))
-            process(dev).rx[i] = port(dev).ring(i);
+            process(dev).rx[i] = make_ring_path(port(dev).ring(i), port(dev).flows());
         else
             process(dev).fd[i] = {.reader = &port(dev).reader(i),
                                   .hash = with_hash ? shared(dev).tables : nullptr,
+                                  .rules = &port(dev).flows(),
                                   .cookie = port(dev).state().config.cookie};
     }
     for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++)
@@ -210,21 +212,16 @@ int set_mc_addr_list(rte_eth_dev *dev, rte_ether_addr *addresses, uint32_t count
     return status(dev, port(dev).set_multicast(list));
 }
 
-// ---- rte_flow: rules are not there yet, but isolated mode is, and it precedes configuration under net_failsafe.
-
-int flow_isolate(rte_eth_dev *dev, int on, rte_flow_error *) {
-    port(dev).set_isolated(on != 0);
-    return 0;
-}
-
-constexpr rte_flow_ops kFlowOps = [] {
-    rte_flow_ops ops{};
-    ops.isolate = flow_isolate;
-    return ops;
-}();
+// ---- rte_flow
 
 int flow_ops_get(rte_eth_dev *, const rte_flow_ops **ops) {
     *ops = &kFlowOps;
+    return 0;
+}
+
+/// Marks and flags of flow rules come with every packet; nobody has to ask for them.
+int rx_metadata_negotiate(rte_eth_dev *, uint64_t *features) {
+    *features &= RTE_ETH_RX_METADATA_USER_FLAG | RTE_ETH_RX_METADATA_USER_MARK;
     return 0;
 }
 
@@ -246,6 +243,7 @@ constexpr eth_dev_ops kPrimaryOps = [] {
     eth_dev_ops ops{};
     ops.dev_configure = configure;
     ops.dev_infos_get = infos_get;
+    ops.rx_metadata_negotiate = rx_metadata_negotiate;
     ops.dev_supported_ptypes_get = supported_ptypes_get;
     ops.dev_start = start;
     ops.dev_stop = stop;

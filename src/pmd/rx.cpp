@@ -14,7 +14,8 @@ namespace {
 
 constexpr uint16_t kBatch = 32;
 
-constexpr uint16_t kSpecialFlags = TAPFLOW_RECORD_VLAN | TAPFLOW_RECORD_CSUM_PARTIAL | TAPFLOW_RECORD_GSO;
+constexpr uint16_t kSpecialFlags =
+    TAPFLOW_RECORD_VLAN | TAPFLOW_RECORD_CSUM_PARTIAL | TAPFLOW_RECORD_GSO | TAPFLOW_RECORD_REWRITE;
 
 inline const uint8_t *frame_of(const tapflow_record *record) { return reinterpret_cast<const uint8_t *>(record + 1); }
 
@@ -40,7 +41,8 @@ inline uint16_t allocate(rte_mempool *pool, rte_mbuf **packets, uint16_t wanted)
 template <bool Checksum, bool Strip> uint16_t rx_burst(void *opaque, rte_mbuf **packets, uint16_t wanted) {
     auto &queue = *static_cast<RxQueue *>(opaque);
     const auto &local = *static_cast<const ProcessPrivate *>(rte_eth_devices[queue.port].process_private);
-    const kernel::RingView &ring = local.rx[queue.id];
+    const RingPath &path = local.rx[queue.id];
+    const kernel::RingView &ring = path.ring;
     const uint16_t room = queue.room;
     auto is_plain = [room](const tapflow_record *record) {
         return !(record->flags & kSpecialFlags) && record->length <= room &&
@@ -95,8 +97,11 @@ template <bool Checksum, bool Strip> uint16_t rx_burst(void *opaque, rte_mbuf **
             continue;
         if (!record)
             break;
-        const SpecialResult special = receive_special(queue, *record, frame_of(record), packets + received,
-                                                      static_cast<uint16_t>(wanted - received));
+        const auto room_left = static_cast<uint16_t>(wanted - received);
+        const SpecialResult special =
+            record->flags & TAPFLOW_RECORD_REWRITE
+                ? receive_rewritten(queue, path, *record, frame_of(record), packets + received, room_left)
+                : receive_special(queue, *record, frame_of(record), packets + received, room_left);
         for (uint16_t i = 0; i < special.packets; i++)
             bytes += packets[received + i]->pkt_len;
         received = static_cast<uint16_t>(received + special.packets);
@@ -113,6 +118,10 @@ template <bool Checksum, bool Strip> uint16_t rx_burst(void *opaque, rte_mbuf **
 }
 
 } // namespace
+
+RingPath make_ring_path(const kernel::RingView &ring, const engine::FlowRules &rules) {
+    return {ring, &rules, std::make_unique_for_overwrite<uint8_t[]>(kRewriteScratch)};
+}
 
 eth_rx_burst_t select_rx_burst(uint64_t offloads) {
     const bool strip = offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;

@@ -10,6 +10,9 @@ namespace tapflow::pmd {
 constexpr uint64_t kRxOffloads = RTE_ETH_RX_OFFLOAD_RSS_HASH | RTE_ETH_RX_OFFLOAD_VLAN_STRIP |
                                  RTE_ETH_RX_OFFLOAD_CHECKSUM | RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_TCP_LRO;
 
+/// Allocates memory: a queue's path is made when its port starts. `rules` outlive it.
+RingPath make_ring_path(const kernel::RingView &ring, const engine::FlowRules &rules);
+
 /// The burst function for a set of offloads: all queues of a port have the port's one.
 eth_rx_burst_t select_rx_burst(uint64_t offloads);
 
@@ -18,7 +21,7 @@ const uint32_t *supported_ptypes();
 
 /// The bytes of a queue's ring for `descriptors`: 2 KiB each, rounded up to a power of two, 128 KiB to 16 MiB.
 ///
-/// 2 KiB is a full Ethernet frame with its record and the size class's rounding; a 64-byte packet takes 104 bytes.
+/// 2 KiB is a full Ethernet frame with its record and the size class's rounding; a 64-byte packet takes 112 bytes.
 /// Above 1 MiB (512 descriptors, the default) a ring no longer stays in a core's cache. The least ring holds a
 /// super-frame.
 uint32_t ring_bytes(uint16_t descriptors);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pmd/rx_fd.h"
 
+#include "engine/flow_rules.h"
 #include "packet/parse.h"
 #include "pmd/rx_special.h"
 #include "pmd/shared.h"
@@ -10,6 +11,11 @@
 
 namespace tapflow::pmd {
 namespace {
+
+void set_mark(uint32_t mark, tapflow_record &record) {
+    record.flags |= TAPFLOW_RECORD_MARK;
+    record.mark = mark;
+}
 
 /// Takes the classifier's trailer off a frame, if it has one, and what it says into the record.
 bool take_trailer(const FdPath &path, const uint8_t *frame, tapflow_record &record) {
@@ -27,11 +33,16 @@ bool take_trailer(const FdPath &path, const uint8_t *frame, tapflow_record &reco
         record.flags |= TAPFLOW_RECORD_HASH;
         record.hash = trailer.hash;
     }
+    if (trailer.flags & TAPFLOW_TRAILER_MARK)
+        set_mark(trailer.mark, record);
+    if (trailer.flags & TAPFLOW_TRAILER_FLAG)
+        record.flags |= TAPFLOW_RECORD_FLAG;
     return true;
 }
 
 /// Does on the host what the classifier could not deliver: of super-frames, of what the kernel has cut itself, and of
-/// everything when the hash is not asked for.
+/// everything when the hash is not asked for. That the frame is ours, and which queue's, is decided: of the rules'
+/// verdict the mark is left to do.
 void parse_frame(const FdPath &path, const uint8_t *frame, tapflow_record &record) {
     tapflow_packet packet;
     tapflow_parse(frame, frame + record.length, 0, &packet);
@@ -40,6 +51,11 @@ void parse_frame(const FdPath &path, const uint8_t *frame, tapflow_record &recor
     record.packet_class = packet.packet_class;
     if (path.hash && path.hash->hash(packet, {frame, record.length}, record.hash))
         record.flags |= TAPFLOW_RECORD_HASH;
+    const tapflow_flow_verdict verdict = path.rules->match({frame, record.length});
+    if (verdict.actions & TAPFLOW_FLOW_MARK)
+        set_mark(verdict.mark, record);
+    if (verdict.actions & TAPFLOW_FLOW_FLAG)
+        record.flags |= TAPFLOW_RECORD_FLAG;
 }
 
 /// What the classifier's record would say of the frame that has been read.

@@ -9,12 +9,17 @@
 
 #include <cstdint>
 
+namespace tapflow::engine {
+class FlowRules;
+}
+
 namespace tapflow::pmd {
 
 /// What an Rx queue that is read from the tap needs in this process.
 struct FdPath {
     kernel::TunReader *reader = nullptr;        ///< the engine's
     const rss::PublishedTables *hash = nullptr; ///< null: the hash is not asked for
+    const engine::FlowRules *rules = nullptr;   ///< the port's: they come and go while it is started
     uint64_t cookie = 0;                        ///< tapflow_port_config::cookie
     tapflow_record record{};                    ///< of the frame in the reader's buffer
     bool waiting = false;                       ///< that frame is not, or not wholly, delivered

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pmd/rx_special.h"
 
+#include "engine/flow_rules.h"
+#include "flow/rewrite.h"
 #include "packet/checksum.h"
 #include "packet/segment.h"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <utility>
+#include <vector>
 
 namespace tapflow::pmd {
 namespace {
@@ -55,7 +59,7 @@ class MbufWriter {
 
   private:
     bool grow() {
-        if (head_ && !chain_) {
+        if (tail_ && !chain_) {
             failure_ = Failure::Oversize;
             return false;
         }
@@ -64,7 +68,7 @@ class MbufWriter {
             failure_ = Failure::NoMbuf;
             return false;
         }
-        if (head_) {
+        if (tail_) {
             tail_->next = segment;
             head_->nb_segs++;
         } else {
@@ -267,6 +271,20 @@ SpecialResult receive_special(RxQueue &queue, const tapflow_record &record, cons
                          !(queue.offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO && record.gso_type == TAPFLOW_GSO_TCP);
     return segment ? receive_segments(queue, record, frame, packets, room)
                    : receive_whole(queue, record, frame, packets);
+}
+
+SpecialResult receive_rewritten(RxQueue &queue, const RingPath &path, const tapflow_record &record,
+                                const uint8_t *frame, rte_mbuf **packets, uint16_t room) {
+    const std::vector<flow::Rewrite> *changes = path.rules->rewrites(record.rewrite);
+    std::optional<flow::Rewritten> changed;
+    if (changes)
+        changed = flow::rewrite(*changes, record, frame, {path.scratch.get(), kRewriteScratch});
+    if (!changed) {
+        queue.malformed.add(1);
+        queue.segments = 0;
+        return {0, true};
+    }
+    return receive_special(queue, changed->record, changed->frame, packets, room);
 }
 
 } // namespace tapflow::pmd

@@ -34,12 +34,19 @@ inline constexpr std::array<uint32_t, 16> kPacketTypes = [] {
     return types;
 }();
 
-/// Sets what the record says about the packet: hash, packet type.
+/// Sets what the record says about the packet: hash, packet type, a rule's mark or flag.
 inline void describe(const tapflow_record &record, rte_mbuf &packet) {
     packet.packet_type = kPacketTypes[record.packet_class & 15];
     if (record.flags & TAPFLOW_RECORD_HASH) {
         packet.hash.rss = record.hash;
         packet.ol_flags |= RTE_MBUF_F_RX_RSS_HASH;
+    }
+    if (record.flags & (TAPFLOW_RECORD_MARK | TAPFLOW_RECORD_FLAG)) [[unlikely]] {
+        packet.ol_flags |= RTE_MBUF_F_RX_FDIR;
+        if (record.flags & TAPFLOW_RECORD_MARK) {
+            packet.hash.fdir.hi = record.mark; // not the word of hash.rss
+            packet.ol_flags |= RTE_MBUF_F_RX_FDIR_ID;
+        }
     }
 }
 
@@ -55,5 +62,10 @@ struct SpecialResult {
 /// Delivers any frame: also one with a tag beside it, a partial checksum, more bytes than an mbuf holds, or segments.
 SpecialResult receive_special(RxQueue &queue, const tapflow_record &record, const uint8_t *frame, rte_mbuf **packets,
                               uint16_t room);
+
+/// Delivers a frame with TAPFLOW_RECORD_REWRITE. One whose changes cannot be made is malformed. What is left of a
+/// super-frame is rewritten again in the next burst.
+SpecialResult receive_rewritten(RxQueue &queue, const RingPath &path, const tapflow_record &record,
+                                const uint8_t *frame, rte_mbuf **packets, uint16_t room);
 
 } // namespace tapflow::pmd

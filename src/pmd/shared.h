@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/port.h"
+#include "flow/rewrite.h"
 #include "kernel/ring.h"
 #include "pmd/compat.h"
 #include "pmd/rx_fd.h"
@@ -43,7 +44,7 @@ struct alignas(RTE_CACHE_LINE_SIZE) RxQueue {
     Counter bytes;
     Counter no_mbuf;   ///< polls that found no mbuf; the packet waits in its ring
     Counter oversize;  ///< packets dropped: longer than an mbuf, without scattered Rx
-    Counter malformed; ///< super-frames dropped: headers that do not add up
+    Counter malformed; ///< dropped: super-frames whose headers do not add up, packets that cannot be rewritten
 };
 
 struct alignas(RTE_CACHE_LINE_SIZE) TxQueue {
@@ -83,6 +84,15 @@ struct Shared {
     rss::Function default_function = rss::Function::Toeplitz;
 };
 
+constexpr size_t kRewriteScratch = TAPFLOW_FRAME_MAX + flow::kRewriteGrowthMax;
+
+/// What an Rx queue that is read from a ring needs in this process.
+struct RingPath {
+    kernel::RingView ring;
+    const engine::FlowRules *rules = nullptr; ///< for the packets whose headers they change
+    std::unique_ptr<uint8_t[]> scratch;       ///< kRewriteScratch bytes for such a packet
+};
+
 /// What a Tx queue needs in this process.
 struct TxPath {
     int fd = -1;
@@ -92,8 +102,8 @@ struct TxPath {
 /// process_private: file descriptors and C++ objects.
 struct ProcessPrivate {
     std::unique_ptr<engine::Port> port;
-    std::array<kernel::RingView, kMaxQueues> rx; ///< delivery by ring
-    std::array<FdPath, kMaxQueues> fd;           ///< delivery by fd
+    std::array<RingPath, kMaxQueues> rx; ///< delivery by ring
+    std::array<FdPath, kMaxQueues> fd;   ///< delivery by fd
     std::array<TxPath, kMaxQueues> tx;
 };
 

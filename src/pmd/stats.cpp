@@ -39,6 +39,7 @@ constexpr std::array kPortXstats{
     PortXstat{"rx_unsupported_gso", &tapflow_port_counters::unsupported_gso},
     PortXstat{"rx_lease_lost", &tapflow_port_counters::no_lease},
     PortXstat{"rx_forged", &tapflow_port_counters::forged},
+    PortXstat{"rule_dropped", &tapflow_port_counters::rule_dropped},
 };
 
 uint64_t rx_errors(const rte_eth_dev *dev, uint16_t queue) {

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -62,6 +64,38 @@ inline std::vector<MacAddress> sources_until(PacketSocket &socket, const MacAddr
             return sources;
         sources.push_back(source_of(frame->bytes));
     }
+}
+
+inline constexpr int kReceiveMark = 75; ///< SO_RCVMARK: newer than Debian 12's headers
+
+inline void set_option(const PacketSocket &socket, int option, uint32_t value, const char *name) {
+    if (setsockopt(socket.fd(), SOL_SOCKET, option, &value, sizeof(value)) != 0)
+        throw_errno(std::string("set ") + name);
+}
+
+/// The mark of the next packet on a socket with SO_RCVMARK; none: it came without.
+inline std::optional<uint32_t> receive_mark(const PacketSocket &socket) {
+    pollfd readable{socket.fd(), POLLIN, 0};
+    if (poll(&readable, 1, static_cast<int>(kDefaultTimeout.count())) != 1)
+        throw std::runtime_error("no packet came");
+    std::array<uint8_t, 2048> data{};
+    alignas(cmsghdr) std::array<uint8_t, 256> control{};
+    iovec vector{data.data(), data.size()};
+    msghdr message{};
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    if (recvmsg(socket.fd(), &message, 0) < 0)
+        throw_errno("receive a packet");
+    for (cmsghdr *header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SO_MARK)
+            continue;
+        uint32_t mark = 0;
+        std::memcpy(&mark, CMSG_DATA(header), sizeof(mark));
+        return mark;
+    }
+    return std::nullopt;
 }
 
 /// The ids of the programs at an interface's TCX hook, in their order; nothing if the kernel lacks TCX (before 6.6).

@@ -6,11 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include <poll.h>
-#include <sys/socket.h>
-
 #include <array>
-#include <cstring>
 #include <map>
 #include <set>
 
@@ -69,39 +65,8 @@ TEST_P(MostQueues, AllReceiveAndAllTransmit) {
     EXPECT_EQ(receiver.testpmd.quit(), 0);
 }
 
-void set_option(const PacketSocket &socket, int option, uint32_t value, const char *name) {
-    if (setsockopt(socket.fd(), SOL_SOCKET, option, &value, sizeof(value)) != 0)
-        throw_errno(std::string("set ") + name);
-}
-
-/// The mark of the next packet on a socket with SO_RCVMARK; none: it came without.
-std::optional<uint32_t> receive_mark(const PacketSocket &socket) {
-    pollfd readable{socket.fd(), POLLIN, 0};
-    if (poll(&readable, 1, static_cast<int>(kDefaultTimeout.count())) != 1)
-        throw std::runtime_error("no packet came");
-    std::array<uint8_t, 2048> data{};
-    alignas(cmsghdr) std::array<uint8_t, 256> control{};
-    iovec vector{data.data(), data.size()};
-    msghdr message{};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    if (recvmsg(socket.fd(), &message, 0) < 0)
-        throw_errno("receive a packet");
-    for (cmsghdr *header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SO_MARK)
-            continue;
-        uint32_t mark = 0;
-        std::memcpy(&mark, CMSG_DATA(header), sizeof(mark));
-        return mark;
-    }
-    return std::nullopt;
-}
-
 /// Both ends of the cable are in one namespace: a packet loses its mark on the way to another.
 TEST(RemoteMark, OfAPacketThatGoesOnToTheKernelIsAsItWas) {
-    constexpr int kReceiveMark = 75; // SO_RCVMARK: newer than Debian 12's headers
     const NetNs ns;
     add_veth(ns, "eth3", ns, "peer3");
     Testpmd testpmd(plugin_options(ns, {remote_vdev()}, 4));
