@@ -3,6 +3,7 @@
 // a burst is accounted for.
 #include "pmd/take_over.h"
 #include "tapflow/abi/port_state.h"
+#include "tapflow/abi/record.h"
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -85,7 +86,9 @@ struct Burst {
 
 /// What a queue of 64 descriptors holds of them: 128 KiB of ring, of which each takes the class of 1024 bytes with its
 /// record and the ring's header, or 64 frames.
-unsigned frames_that_fit() { return tested_rx_mode() == "ring" ? (128U << 10U) / (1024 + 32 + 8) : 64; }
+unsigned frames_that_fit() {
+    return tested_rx_mode() == "ring" ? static_cast<unsigned>((128U << 10U) / (1024 + sizeof(tapflow_record) + 8)) : 64;
+}
 
 Burst send_unpolled_burst(Testpmd &testpmd, PacketSocket &sender, const MacAddress &own, unsigned count) {
     testpmd.command("stop");
