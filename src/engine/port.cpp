@@ -13,6 +13,8 @@ namespace {
 // include/uapi/linux/if_ether.h and drivers/net/tun.c (MAX_MTU): what a tap takes.
 constexpr unsigned kTapMaxMtu = 65521;
 
+constexpr const char *kTransmitRules = "tapflow_tx_rules";
+
 /// True for what the kernel refuses now and not for good: rights, memory, descriptors.
 bool may_pass(const Error &error) {
     constexpr std::array kCodes{EPERM, ENOMEM, EMFILE, ENFILE, EAGAIN};
@@ -65,7 +67,12 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     if (auto loaded = load_programs(options.rx, remote ? remote->index : 0); !loaded)
         return loaded.error();
 
-    // What a killed process of ours has left on a persistent tap would still see packets that nobody reads.
+    // What a killed process of ours has left on a persistent tap would still see packets that nobody reads, and drop
+    // what its rules said.
+    if (existed_)
+        if (auto removed = kernel::Attachment::remove_left(*netlink_, tap_, kernel::Hook::Ingress, kTransmitRules);
+            !removed)
+            return removed.error();
     if (auto set = tun_.set_steering(classifier_->programs().steer()); !set)
         return set.error();
     auto egress = kernel::Attachment::filter(*netlink_, tap_, kernel::Hook::Egress,
@@ -233,7 +240,7 @@ Result<void> Port::attach_transmit_rules(bool on) {
     if (!on)
         return {};
     auto attached = kernel::Attachment::tcx_or_filter(*netlink_, tap_, kernel::Hook::Ingress,
-                                                      classifier_->programs().transmit_rules(), "tapflow_tx_rules",
+                                                      classifier_->programs().transmit_rules(), kTransmitRules,
                                                       kernel::kEarlyFilterPreference);
     if (!attached)
         return attached.error();

@@ -72,6 +72,17 @@ Result<Attachment> Attachment::tcx_or_filter(Netlink &netlink, const LinkInfo &l
     return attachment;
 }
 
+Result<void> Attachment::remove_left(Netlink &netlink, const LinkInfo &link, Hook hook, const std::string &name) {
+    auto filters = list_filters(netlink, link, hook);
+    if (!filters)
+        return filters.error();
+    for (const BpfFilter &filter : *filters)
+        if (filter.name == name)
+            if (auto removed = remove_filter(netlink, filter); !removed)
+                return removed.error();
+    return {};
+}
+
 Attachment::Attachment(Attachment &&other) noexcept
     : tcx_(std::move(other.tcx_)), netlink_(std::exchange(other.netlink_, nullptr)), filter_(std::move(other.filter_)),
       link_(std::move(other.link_)) {}

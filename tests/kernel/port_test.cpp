@@ -199,6 +199,25 @@ TEST_F(PortLife, APersistentTapKeepsItsAddressMtuAndWorksWithoutUs) {
     EXPECT_GT(read(tun.queue(0), buffer.data(), buffer.size()), 0) << "no program of ours drops it";
 }
 
+/// On kernels before 6.6 they are a filter, which does not go with its process.
+TEST_F(PortLife, TheEgressRulesOfAKilledProcessAreTakenOff) {
+    ns.must_run({"ip", "tuntap", "add", "dev", "tap0", "mode", "tap", "multi_queue"});
+    const auto netlink = must(kernel::Netlink::open());
+    const auto tap = must(kernel::get_link(*netlink, "tap0"));
+    const auto classifier = must(engine::BpfClassifier::create(kernel::Delivery::Ring, 0, 0));
+    (void)must(kernel::ensure_clsact(*netlink, tap));
+    must(kernel::add_filter(*netlink,
+                            {tap.index, kernel::Hook::Ingress, kernel::kEarlyFilterPreference, 2, "tapflow_tx_rules"},
+                            classifier->programs().transmit_rules()));
+    ns.must_run({"tc", "filter", "add", "dev", "tap0", "ingress", "protocol", "ip", "pref", "10", "u32", "match", "u32",
+                 "0", "0", "classid", "1:1"});
+    port = must(engine::Port::open(options("tap0")));
+    const auto filters = must(kernel::list_filters(*netlink, tap, kernel::Hook::Ingress));
+    EXPECT_FALSE(filters.empty()) << "somebody else's stays";
+    for (const auto &filter : filters)
+        EXPECT_EQ(filter.preference, 10);
+}
+
 TEST_F(PortLife, APortWhoseInterfacesVanishCanBeClosed) {
     open({.remote = "eth3"});
     EXPECT_TRUE(must(port->link()).exists);
