@@ -122,11 +122,11 @@ static __always_inline int deliver(struct __sk_buff *skb, struct tapflow_port_st
         count(&state->counters.oversize);
         return UNDELIVERABLE;
     }
-    if (queue >= TAPFLOW_QUEUES_MAX)
+    void *ring = queue < TAPFLOW_QUEUES_MAX ? bpf_map_lookup_elem(&rings, &queue) : 0;
+    if (!ring) {
+        count(&state->counters.no_queue);
         return UNDELIVERABLE;
-    void *ring = bpf_map_lookup_elem(&rings, &queue);
-    if (!ring)
-        return UNDELIVERABLE;
+    }
     int result = copy_to_ring(skb, ring, record);
     return result == RING_FULL ? full_or_stuck(ring, state, queue, remote) : result;
 }

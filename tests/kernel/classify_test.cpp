@@ -141,6 +141,7 @@ TEST_P(Classify, AQueueWithoutARingDropsAndDoesNotDeliverElsewhere) {
     classifier.set_rss(rss_config(0, {2}));
     EXPECT_EQ(classifier.run_tap_egress(kRssVerificationSuite[0].frame(true)), TC_ACT_SHOT);
     EXPECT_TRUE(classifier.drain_all().empty());
+    EXPECT_EQ(classifier.state().counters.no_queue, 1U);
 }
 
 } // namespace

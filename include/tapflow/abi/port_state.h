@@ -43,7 +43,7 @@ struct tapflow_port_counters {
     __u64 no_lease;        /* went to the kernel because the lease had run out */
     __u64 forged;          /* rx=fd: ended in the port's cookie without having a trailer */
     __u64 rule_dropped;    /* a rule's action */
-    __u64 reserved[1];
+    __u64 no_queue;        /* rx=ring: for a queue that there is not; a rule may name one that has gone */
 };
 
 /* Written by BPF for itself. */
