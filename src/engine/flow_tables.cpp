@@ -9,9 +9,6 @@
 namespace tapflow::engine {
 namespace {
 
-// Each growth takes a grace period (some 10 ms), so there must not be many on the way to all the rules.
-constexpr size_t kGrowth = 8;
-
 template <typename T> T *entries(const kernel::Mapping &memory) { return static_cast<T *>(memory.data()); }
 
 } // namespace
@@ -100,7 +97,8 @@ Result<void> FlowTables::prepare_cache() {
 }
 
 Result<void> FlowTables::grow() {
-    const size_t wanted = std::min<size_t>(std::max<size_t>(rules_.size() * kGrowth, 1), TAPFLOW_FLOW_RULE_CHUNKS);
+    // In one step: each takes a grace period (some 10 ms), in which as many rules could be made.
+    const size_t wanted = rules_.empty() ? 1 : TAPFLOW_FLOW_RULE_CHUNKS;
     const size_t former = rules_.size();
     if (auto added = add(classifier_.programs().flow_rules(), rules_, wanted, "flow_rules", sizeof(tapflow_flow_rule));
         !added)

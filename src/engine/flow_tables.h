@@ -26,7 +26,7 @@ class FlowTables {
 
     /// Makes what every rule needs, with room for the first ones.
     Result<void> prepare();
-    /// Makes room for more rules: for eight times as many, or all that there can be.
+    /// Makes room for the first 4,096 rules, and then for all that there can be.
     Result<void> grow();
     /// Gives each CPU memory for what it has found.
     Result<void> prepare_cache();
