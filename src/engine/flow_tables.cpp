@@ -2,6 +2,8 @@
 #include "engine/flow_tables.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <new>
 #include <optional>
 #include <system_error>
 #include <thread>
@@ -69,7 +71,13 @@ Result<void> FlowTables::prepare() {
     std::optional<Result<void>> installed;
     Result<void> grown;
     try {
-        const std::jthread other([&] { installed = install_buckets(*buckets); });
+        const std::jthread other([&] {
+            try {
+                installed = install_buckets(*buckets);
+            } catch (const std::bad_alloc &) { // nobody would catch it further out
+                installed = Error{ENOMEM, "install buckets", {}};
+            }
+        });
         grown = grow();
     } catch (const std::system_error &) { // no thread to be had
         installed = install_buckets(*buckets);

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdlib>
@@ -16,10 +17,10 @@ namespace tapflow::test {
 namespace {
 
 struct Countdown {
-    unsigned fails = 0; ///< the number of the call that does; 0: none
-    unsigned calls = 0;
+    std::atomic<unsigned> fails{0}; ///< the number of the call that does; 0: none
+    std::atomic<unsigned> calls{0};
 };
-thread_local constinit std::array<Countdown, 2> countdowns{};
+constinit std::array<Countdown, 2> countdowns{};
 thread_local const std::function<void()> *before_bpf = nullptr;
 
 Countdown &countdown(Fault fault) { return countdowns[fault == Fault::Bpf ? 1 : 0]; }
@@ -35,7 +36,10 @@ bool only_asks(long command) {
 
 } // namespace
 
-FailingCall::FailingCall(Fault fault, unsigned n) : fault_(fault) { countdown(fault) = {n, 0}; }
+FailingCall::FailingCall(Fault fault, unsigned n) : fault_(fault) {
+    countdown(fault).calls = 0;
+    countdown(fault).fails = n;
+}
 FailingCall::~FailingCall() { countdown(fault_).fails = 0; }
 bool FailingCall::hit() const { return countdown(fault_).calls >= countdown(fault_).fails; }
 unsigned FailingCall::calls() const { return countdown(fault_).calls; }

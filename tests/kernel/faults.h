@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Calls of this thread's that fail on demand. Linked into an executable, this replaces its operator new and libc's
+// Calls that fail on demand. Linked into an executable, this replaces its operator new and libc's
 // syscall(), by which libbpf calls bpf(2).
 #pragma once
 
@@ -12,7 +12,8 @@ enum class Fault {
     Bpf,        ///< bpf(2) fails with ENOMEM; but for what only asks
 };
 
-/// The n-th such call from now on fails, as long as this lives. One at a time in each thread.
+/// The process's n-th such call from now on fails, as long as this lives: of all threads, as what is tested starts
+/// some. One at a time.
 class FailingCall {
   public:
     FailingCall(Fault fault, unsigned n);
