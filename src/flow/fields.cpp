@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "flow/fields.h"
 
+#include "packet/byte_order.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <string>
@@ -53,14 +55,14 @@ constexpr uint16_t kTunnel = offsetof(tapflow_flow_key, tunnel);
 static_assert(offsetof(tapflow_flow_headers, vlan2_type) - kVlanType == kSecondTag);
 
 constexpr FieldType kInteger = FieldType::Integer;
-constexpr FieldType kFlag = FieldType::Flag;
+constexpr FieldType kBits = FieldType::Bits;
 constexpr std::array kFields{
     Field{Item::Eth, "dst", FieldType::Mac, kEthDst, 6, 0, 48},
     Field{Item::Eth, "src", FieldType::Mac, kEthSrc, 6, 0, 48},
     Field{Item::Eth, "type", kInteger, kEthType, 2, 0, 16},
-    Field{Item::Vlan, "tci", kInteger, kVlanTci, 2, 0, 16},
+    Field{Item::Vlan, "tci", kBits, kVlanTci, 2, 0, 16},
     Field{Item::Vlan, "pcp", kInteger, kVlanTci, 2, 13, 3},
-    Field{Item::Vlan, "dei", kFlag, kVlanTci, 2, 12, 1},
+    Field{Item::Vlan, "dei", kBits, kVlanTci, 2, 12, 1},
     Field{Item::Vlan, "vid", kInteger, kVlanTci, 2, 0, 12},
     Field{Item::Vlan, "inner_type", kInteger, kVlanType, 2, 0, 16},
     Field{Item::Arp, "opcode", kInteger, kL4, 2, 0, 16},
@@ -133,13 +135,6 @@ size_t offset_of(const Field &field, Place place) {
            (place.inner ? sizeof(tapflow_flow_headers) : 0);
 }
 
-uint32_t load(const uint8_t *bytes, size_t count) {
-    uint32_t value = 0;
-    for (size_t i = 0; i < count; i++)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
 uint32_t all_ones(const Field &field) { return static_cast<uint32_t>((uint64_t{1} << field.width) - 1); }
 
 /// Where a ranged field's low end is in its 64-bit word.
@@ -190,15 +185,14 @@ const uint8_t *bytes_of(const tapflow_flow_key &key, const Field &field, Place p
 }
 
 uint32_t get_integer(const tapflow_flow_key &key, const Field &field, Place place) {
-    return load(bytes_of(key, field, place), field.bytes) >> field.shift & all_ones(field);
+    return packet::load_be(bytes_of(key, field, place), field.bytes) >> field.shift & all_ones(field);
 }
 
 void set_integer(tapflow_flow_key &key, const Field &field, Place place, uint32_t value) {
     uint8_t *bytes = bytes_of(key, field, place);
-    const uint32_t former = load(bytes, field.bytes);
-    uint32_t now = (former & ~(all_ones(field) << field.shift)) | (value & all_ones(field)) << field.shift;
-    for (size_t i = field.bytes; i-- > 0; now >>= 8)
-        bytes[i] = static_cast<uint8_t>(now);
+    const uint32_t former = packet::load_be(bytes, field.bytes);
+    const uint32_t now = (former & ~(all_ones(field) << field.shift)) | (value & all_ones(field)) << field.shift;
+    packet::store_be(bytes, now, field.bytes);
 }
 
 Result<void> set_range(Match &match, const Field &field, Place place, uint32_t bits, uint32_t low, uint32_t high) {

@@ -43,7 +43,7 @@ std::optional<Item> item_by_name(std::string_view name);
 
 enum class FieldType : uint8_t {
     Integer, ///< ranges are possible
-    Flag,    ///< one bit
+    Bits,    ///< an integer without ranges: a flag, or several fields in one
     Mac,
     Ipv4,
     Ipv6,
@@ -56,7 +56,7 @@ struct Field {
     FieldType type;
     uint16_t offset; ///< of its first byte, in tapflow_flow_headers; in tapflow_flow_key where `in_key`
     uint8_t bytes;   ///< that it stretches over, 1 to 16
-    uint8_t shift;   ///< Integer, Flag: bits right of it in these bytes (big-endian)
+    uint8_t shift;   ///< Integer, Bits: bits right of it in these bytes (big-endian)
     uint8_t width;   ///< bits
     bool in_key = false;
 };

@@ -203,16 +203,17 @@ std::string field_names(Item item) {
 std::vector<Header> headers_of(const Match &match) { return Dissection(match).headers(); }
 
 Result<void> add_demand(Pattern &pattern, Place place, const Demand &demand) {
-    const bool ordered = demand.name.field && demand.name.field->width <= 32;
-    if (demand.last && !ordered)
-        return Error{EINVAL, std::string("field ") + demand.name.name(), "only numbers and IPv4 addresses have ranges"};
+    const bool word = demand.name.field && demand.name.field->width <= 32;
+    if (demand.last && !(word && demand.name.type() != FieldType::Bits))
+        return Error{EINVAL, std::string("field ") + demand.name.name(),
+                     "only single numbers and IPv4 addresses have ranges"};
     if (!demand.name.field)
         return demand.mask == 0 ? Result<void>() : pattern.has(*demand.name.flag, place, demand.value != 0);
     const Field &field = *demand.name.field;
     if (demand.last)
         return pattern.between(field, place, static_cast<uint32_t>(demand.mask), static_cast<uint32_t>(demand.value),
                                static_cast<uint32_t>(*demand.last));
-    if (ordered) {
+    if (word) {
         pattern.compare(field, place, static_cast<uint32_t>(demand.value), static_cast<uint32_t>(demand.mask));
         return {};
     }

@@ -33,7 +33,7 @@ struct FieldName {
 
     explicit operator bool() const { return field != nullptr || flag != nullptr; }
     [[nodiscard]] const char *name() const { return field ? field->name : flag->name; }
-    [[nodiscard]] FieldType type() const { return field ? field->type : FieldType::Flag; }
+    [[nodiscard]] FieldType type() const { return field ? field->type : FieldType::Bits; }
     [[nodiscard]] unsigned width() const { return field ? field->width : 1; }
     bool operator==(const FieldName &) const = default;
 };

@@ -18,7 +18,7 @@ using nlohmann::json;
 // Writing.
 
 json value_json(FieldType type, FieldBits value) {
-    if (type == FieldType::Integer || type == FieldType::Flag)
+    if (type == FieldType::Integer || type == FieldType::Bits)
         return static_cast<uint64_t>(value);
     return value_text(type, value);
 }
@@ -98,7 +98,7 @@ Result<std::string> text_of(const json &object, const std::string &path, const c
 }
 
 Result<FieldBits> read_value(const json &value, const std::string &path, FieldType type, unsigned width) {
-    const bool number = type == FieldType::Integer || type == FieldType::Flag;
+    const bool number = type == FieldType::Integer || type == FieldType::Bits;
     if (number ? !value.is_number_unsigned() && !(value.is_number_integer() && value >= 0) : !value.is_string())
         return wrong(path, parse_value(type, width, {}).error().detail);
     auto bits = parse_value(type, width, number ? std::to_string(value.get<uint64_t>()) : value.get<std::string>());

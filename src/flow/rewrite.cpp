@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "flow/rewrite.h"
 
+#include "packet/byte_order.h"
 #include "packet/checksum.h"
 #include "packet/parse.h"
 #include "tapflow/abi/packet_class.h"
@@ -24,13 +25,6 @@ constexpr uint16_t kVidBits = 0x0fff;
 constexpr uint16_t kPcpBits = 0xe000;
 constexpr unsigned kPcpShift = 13;
 constexpr uint8_t kIcmp6 = 58;
-
-uint16_t load_be16(const uint8_t *at) { return static_cast<uint16_t>(at[0] << 8 | at[1]); }
-
-void store_be16(uint8_t *at, uint16_t value) {
-    at[0] = static_cast<uint8_t>(value >> 8);
-    at[1] = static_cast<uint8_t>(value);
-}
 
 /// Where an L4 header's checksum is, for protocols whose checksum counts the IP addresses. 0: it is none of these.
 size_t checksum_offset_of(uint8_t protocol) {
@@ -113,7 +107,7 @@ std::optional<Frame::Tag> Frame::tag() const {
     if (record_.flags & TAPFLOW_RECORD_VLAN)
         return Tag{record_.vlan_proto, record_.vlan_tci};
     if (is_tagged())
-        return Tag{tapflow_load16(bytes_ + kMacs), load_be16(bytes_ + kMacs + 2)};
+        return Tag{tapflow_load16(bytes_ + kMacs), static_cast<uint16_t>(packet::load_be(bytes_ + kMacs + 2, 2))};
     return std::nullopt;
 }
 
@@ -139,7 +133,7 @@ bool Frame::push_tag(uint16_t tpid) {
         if (!move_headers(static_cast<int>(kTag)))
             return false;
         std::memcpy(bytes_ + kMacs, &record_.vlan_proto, sizeof(record_.vlan_proto));
-        store_be16(bytes_ + kMacs + 2, record_.vlan_tci);
+        packet::store_be(bytes_ + kMacs + 2, record_.vlan_tci, 2);
     }
     record_.flags |= TAPFLOW_RECORD_VLAN;
     record_.vlan_proto = TAPFLOW_BE16(tpid);
@@ -165,7 +159,7 @@ void Frame::set_tci(uint16_t bits, uint16_t value) {
     if (record_.flags & TAPFLOW_RECORD_VLAN)
         record_.vlan_tci = tci;
     else
-        store_be16(bytes_ + kMacs + 2, tci);
+        packet::store_be(bytes_ + kMacs + 2, tci, 2);
 }
 
 // ---- checksums
@@ -224,7 +218,7 @@ std::optional<Frame::Transport> Frame::transport() const {
     case TAPFLOW_CLASS_IPV6_UDP:
         return Transport{TAPFLOW_IPPROTO_UDP, record_.l4_offset};
     case TAPFLOW_CLASS_IPV4_FRAGMENT:
-        if (load_be16(ip() + 6) & 0x1fff || ip()[9] == kIcmp6) // ICMPv6 is not defined over IPv4
+        if (packet::load_be(ip() + 6, 2) & 0x1fff || ip()[9] == kIcmp6) // ICMPv6 is not defined over IPv4
             return std::nullopt;
         return Transport{ip()[9], record_.l3_offset + (ip()[0] & 0x0fu) * size_t{4}};
     case TAPFLOW_CLASS_IPV6_OTHER: // ICMPv6 is among them
@@ -246,7 +240,7 @@ std::optional<Frame::Transport> Frame::transport_behind_ipv6() const {
         if (!has(offset, 8))
             return std::nullopt;
         const uint8_t *extension = bytes_ + offset;
-        if (fragment && load_be16(extension + 2) & 0xfff8)
+        if (fragment && packet::load_be(extension + 2, 2) & 0xfff8)
             return std::nullopt;
         next = extension[0];
         offset += fragment ? 8 : (extension[1] + size_t{1}) * 8;
@@ -273,7 +267,7 @@ void Frame::set_port(size_t offset, uint16_t port) {
         return;
     uint8_t *field = bytes_ + l4->offset + offset;
     std::array<uint8_t, 2> bytes;
-    store_be16(bytes.data(), port);
+    packet::store_be(bytes.data(), port, bytes.size());
     const uint64_t changed = difference(field, bytes.data(), bytes.size());
     std::memcpy(field, bytes.data(), bytes.size());
     adjust_transport_checksum(*l4, changed, false);

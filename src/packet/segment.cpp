@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "packet/segment.h"
 
+#include "packet/byte_order.h"
 #include "packet/checksum.h"
 #include "tapflow/abi/packet_class.h"
 
@@ -20,18 +21,6 @@ constexpr size_t kUdpHeader = 8;
 constexpr uint8_t kTcpFin = 0x01;
 constexpr uint8_t kTcpPsh = 0x08;
 constexpr uint8_t kTcpCwr = 0x80;
-
-uint32_t load_be(const uint8_t *at, size_t bytes) {
-    uint32_t value = 0;
-    for (size_t i = 0; i < bytes; i++)
-        value = value << 8 | at[i];
-    return value;
-}
-
-void store_be(uint8_t *at, uint32_t value, size_t bytes) {
-    for (size_t i = 0; i < bytes; i++)
-        at[i] = static_cast<uint8_t>(value >> (8 * (bytes - 1 - i)));
-}
 
 /// Sets the length, the IPv4 identification and header checksum of a segment's IP header, `header` bytes long with
 /// options or extensions, in front of `content` bytes.

@@ -3,6 +3,7 @@
 
 #include "flow/fields.h"
 #include "flow/pattern.h"
+#include "packet/byte_order.h"
 #include "pmd/flow_refusal.h"
 
 #include <rte_icmp.h>
@@ -230,13 +231,6 @@ constexpr std::array kLayouts{
     Layout{RTE_FLOW_ITEM_TYPE_GENEVE, flow::Item::Geneve, kGeneve},
 };
 
-uint32_t load(const uint8_t *bytes, size_t count) {
-    uint32_t value = 0;
-    for (size_t i = 0; i < count; i++)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
 bool is_integer(const Member &member) { return member.bytes <= sizeof(uint32_t); }
 
 /// A layout with what the field table has for it.
@@ -314,15 +308,15 @@ int ItemReader::refuse_field(int code, rte_flow_error_type type, const char *nam
 }
 
 int ItemReader::read_integer(const Member &member, const flow::Field *field) {
-    const uint32_t bits = load(mask_ + member.offset, member.bytes) & member.bits;
+    const uint32_t bits = packet::load_be(mask_ + member.offset, member.bytes) & member.bits;
     if (bits == 0)
         return 0;
     if (member.use == Use::Never)
         return cannot_match(member.name);
     const int shift = std::countr_zero(member.bits);
     const uint32_t mask = bits >> shift;
-    const uint32_t low = (load(spec_ + member.offset, member.bytes) & bits) >> shift;
-    const uint32_t high = last_ ? (load(last_ + member.offset, member.bytes) & bits) >> shift : 0;
+    const uint32_t low = (packet::load_be(spec_ + member.offset, member.bytes) & bits) >> shift;
+    const uint32_t high = last_ ? (packet::load_be(last_ + member.offset, member.bytes) & bits) >> shift : 0;
     const bool ranged = high != 0 && high != low;
     if (member.use == Use::Only || member.use == Use::Demanded) {
         if (low == (member.value & mask) && !ranged)
@@ -338,6 +332,8 @@ int ItemReader::read_integer(const Member &member, const flow::Field *field) {
             pattern_.compare(*field, place_, low, mask);
         return 0;
     }
+    if (field->type == flow::FieldType::Bits)
+        return refuse_field(ENOTSUP, RTE_FLOW_ERROR_TYPE_ITEM_LAST, member.name, "it has no range");
     if (const auto set = pattern_.between(*field, place_, mask, low, high); !set)
         return refuse(error_, RTE_FLOW_ERROR_TYPE_ITEM_LAST, &item_, set.error());
     return 0;

@@ -196,7 +196,7 @@ class RandomRules {
         }
         const uint32_t bits = right_aligned(mask, field);
         const uint32_t number = right_aligned(value, field);
-        if (bounds_.ranges && chance(15) && !touched(compared_, field, place)) {
+        if (bounds_.ranges && field.type != flow::FieldType::Bits && chance(15) && !touched(compared_, field, place)) {
             ask_range(pattern, field, place, bits, number & bits);
             flow::set_integer(ranged_, field, place, UINT32_MAX);
         } else {
