@@ -2,6 +2,7 @@
 #include "pmd/devargs.h"
 
 #include "packet/build.h"
+#include "rss/names.h"
 
 #include <net/if.h>
 #include <rte_kvargs.h>
@@ -59,12 +60,12 @@ constexpr auto kKeySizes = std::to_array<Choice<uint8_t>>({
     {"40", rss::kKeySize},
     {"52", rss::kLongKeySize},
 });
-constexpr auto kRssFunctions = std::to_array<Choice<rss::Function>>({
-    {"toeplitz", rss::Function::Toeplitz},
-    {"simple_xor", rss::Function::SimpleXor},
-    {"symmetric_toeplitz", rss::Function::SymmetricToeplitz},
-    {"symmetric_toeplitz_sort", rss::Function::SymmetricToeplitzSort},
-});
+constexpr auto kRssFunctions = [] {
+    std::array<Choice<rss::Function>, rss::kFunctionNames.size()> choices{};
+    for (size_t i = 0; i < choices.size(); i++)
+        choices[i] = {rss::kFunctionNames[i].name, rss::kFunctionNames[i].function};
+    return choices;
+}();
 constexpr auto kSwitch = std::to_array<Choice<bool>>({{"", true}, {"1", true}, {"0", false}});
 
 template <typename Value, size_t N>

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "packet/build.h"
+#include "rss/names.h"
 #include "rss/rss_config.h"
 #include "support/toeplitz_reference.h"
 
@@ -21,8 +22,10 @@ inline constexpr std::array kFunctions{rss::Function::Toeplitz, rss::Function::S
 
 /// As the device argument rss_function has it.
 inline std::string function_name(rss::Function function) {
-    constexpr std::array kNames{"toeplitz", "simple_xor", "symmetric_toeplitz", "symmetric_toeplitz_sort"};
-    return kNames.at(static_cast<size_t>(function));
+    for (const rss::FunctionName &name : rss::kFunctionNames)
+        if (name.function == function)
+            return name.name;
+    return {};
 }
 
 /// Source and destination, in the order in which they stand in the input.
