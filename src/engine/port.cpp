@@ -67,12 +67,14 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     if (auto loaded = load_programs(options.rx, remote ? remote->index : 0); !loaded)
         return loaded.error();
 
-    // What a killed process of ours has left on a persistent tap would still see packets that nobody reads, and drop
-    // what its rules said.
-    if (existed_)
-        if (auto removed = kernel::Attachment::remove_left(*netlink_, tap_, kernel::Hook::Ingress, kTransmitRules);
-            !removed)
+    // What a killed process of ours has left on a persistent tap would still see packets that nobody reads, drop what
+    // its rules said, and send what is written out of its remote.
+    for (const char *left : {kTransmitRules, kTransmitFilter}) {
+        if (!existed_)
+            break;
+        if (auto removed = kernel::Attachment::remove_left(*netlink_, tap_, kernel::Hook::Ingress, left); !removed)
             return removed.error();
+    }
     if (auto set = tun_.set_steering(classifier_->programs().steer()); !set)
         return set.error();
     auto egress = kernel::Attachment::filter(*netlink_, tap_, kernel::Hook::Egress,

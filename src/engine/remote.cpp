@@ -10,7 +10,7 @@ Result<std::unique_ptr<Remote>> Remote::attach(kernel::Netlink &netlink, const k
     if (!memberships)
         return memberships.error();
     auto transmit = kernel::Attachment::tcx_or_filter(netlink, tap, kernel::Hook::Ingress,
-                                                      classifier.programs().tx_redirect(), "tapflow_tx");
+                                                      classifier.programs().tx_redirect(), kTransmitFilter);
     if (!transmit)
         return transmit.error();
     auto receive = kernel::Attachment::tcx_or_filter(netlink, remote, kernel::Hook::Ingress,

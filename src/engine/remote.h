@@ -14,6 +14,9 @@
 
 namespace tapflow::engine {
 
+/// Name of the filter, on kernels that have no TCX, by which the tap's Tx leaves.
+constexpr const char *kTransmitFilter = "tapflow_tx";
+
 /// An interface whose ingress is classified and through which the tap's Tx leaves.
 ///
 /// The interface itself is never changed: promiscuity and addresses are memberships, the program is attached beside

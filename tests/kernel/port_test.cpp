@@ -199,16 +199,17 @@ TEST_F(PortLife, APersistentTapKeepsItsAddressMtuAndWorksWithoutUs) {
     EXPECT_GT(read(tun.queue(0), buffer.data(), buffer.size()), 0) << "no program of ours drops it";
 }
 
-/// On kernels before 6.6 they are a filter, which does not go with its process.
-TEST_F(PortLife, TheEgressRulesOfAKilledProcessAreTakenOff) {
+/// On kernels before 6.6 these are filters, which do not go with their process.
+TEST_F(PortLife, WhatAKilledProcessHasLeftInTheWayOfTxIsTakenOff) {
     ns.must_run({"ip", "tuntap", "add", "dev", "tap0", "mode", "tap", "multi_queue"});
     const auto netlink = must(kernel::Netlink::open());
     const auto tap = must(kernel::get_link(*netlink, "tap0"));
     const auto classifier = must(engine::BpfClassifier::create(kernel::Delivery::Ring, 0, 0));
     (void)must(kernel::ensure_clsact(*netlink, tap));
-    must(kernel::add_filter(*netlink,
-                            {tap.index, kernel::Hook::Ingress, kernel::kEarlyFilterPreference, 2, "tapflow_tx_rules"},
-                            classifier->programs().transmit_rules()));
+    for (const auto &[preference, name] : {std::pair{kernel::kEarlyFilterPreference, "tapflow_tx_rules"},
+                                           std::pair{kernel::kFilterPreference, "tapflow_tx"}})
+        must(kernel::add_filter(*netlink, {tap.index, kernel::Hook::Ingress, preference, 1, name},
+                                classifier->programs().transmit_rules()));
     ns.must_run({"tc", "filter", "add", "dev", "tap0", "ingress", "protocol", "ip", "pref", "10", "u32", "match", "u32",
                  "0", "0", "classid", "1:1"});
     port = must(engine::Port::open(options("tap0")));
