@@ -64,35 +64,6 @@ FlowCount take_count(const tapflow_flow_counter *counter, FlowCount &base, bool 
     return count;
 }
 
-/// enum tapflow_flow_action but for REWRITE.
-uint32_t action_bits(const flow::Actions &actions) {
-    uint32_t bits = 0;
-    if (actions.mark)
-        bits |= TAPFLOW_FLOW_MARK | TAPFLOW_FLOW_TAKE;
-    if (actions.flag)
-        bits |= TAPFLOW_FLOW_FLAG | TAPFLOW_FLOW_TAKE;
-    if (actions.count)
-        bits |= TAPFLOW_FLOW_COUNT;
-    switch (actions.fate) {
-    case flow::Fate::None:
-    case flow::Fate::PassThrough:
-        break;
-    case flow::Fate::Queue:
-        bits |= TAPFLOW_FLOW_QUEUE | TAPFLOW_FLOW_TAKE;
-        break;
-    case flow::Fate::Rss:
-        bits |= TAPFLOW_FLOW_RSS | TAPFLOW_FLOW_TAKE;
-        break;
-    case flow::Fate::Drop:
-        bits |= TAPFLOW_FLOW_DROP;
-        break;
-    case flow::Fate::Jump:
-        bits |= TAPFLOW_FLOW_JUMP;
-        break;
-    }
-    return bits;
-}
-
 } // namespace
 
 struct FlowRules::State {
@@ -229,7 +200,7 @@ Result<void> FlowRules::State::fill(const flow::Rule &rule, uint32_t index, tapf
             return context.error();
         record.context = *context;
     }
-    record.actions = static_cast<__u16>(action_bits(actions));
+    record.actions = flow::record_actions(actions);
     record.queue = actions.queue;
     record.group = actions.group;
     record.mark = actions.mark.value_or(0);
@@ -359,13 +330,12 @@ Result<void> FlowRules::destroy(const Flow *flow) {
     return {};
 }
 
-Result<void> FlowRules::flush() {
+void FlowRules::flush() {
     const std::lock_guard lock(state_->mutex);
     for (size_t chunk = 0; chunk < state_->flows.size(); chunk++)
         for (size_t i = 0; i < state_->flows[chunk].size(); i++)
             if (state_->flows[chunk][i].live)
                 state_->remove(static_cast<uint32_t>(chunk * TAPFLOW_FLOW_RULE_CHUNK + i));
-    return {};
 }
 
 // ---- asking

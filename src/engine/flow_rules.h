@@ -49,8 +49,7 @@ class FlowRules {
     Created create(const flow::Rule &rule);
     /// Errors: ENOENT for what is not a rule of this port.
     Result<void> destroy(const Flow *flow);
-    /// Errors: what is left is named.
-    Result<void> flush();
+    void flush();
     /// Since the rule was created, or last reset. Errors: ENOENT; EINVAL for a rule without COUNT.
     Result<FlowCount> query(const Flow *flow, bool reset);
 

@@ -29,6 +29,34 @@ Error full(const char *detail) { return {ENOSPC, "add flow rule", detail}; }
 
 } // namespace
 
+uint16_t record_actions(const Actions &actions) {
+    uint32_t bits = 0;
+    if (actions.mark)
+        bits |= TAPFLOW_FLOW_MARK | TAPFLOW_FLOW_TAKE;
+    if (actions.flag)
+        bits |= TAPFLOW_FLOW_FLAG | TAPFLOW_FLOW_TAKE;
+    if (actions.count)
+        bits |= TAPFLOW_FLOW_COUNT;
+    switch (actions.fate) {
+    case Fate::None:
+    case Fate::PassThrough:
+        break;
+    case Fate::Queue:
+        bits |= TAPFLOW_FLOW_QUEUE | TAPFLOW_FLOW_TAKE;
+        break;
+    case Fate::Rss:
+        bits |= TAPFLOW_FLOW_RSS | TAPFLOW_FLOW_TAKE;
+        break;
+    case Fate::Drop:
+        bits |= TAPFLOW_FLOW_DROP;
+        break;
+    case Fate::Jump:
+        bits |= TAPFLOW_FLOW_JUMP;
+        break;
+    }
+    return static_cast<uint16_t>(bits);
+}
+
 /// Marks the tables as being changed for as long as it lives.
 class TupleSpace::Change {
   public:

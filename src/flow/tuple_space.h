@@ -14,6 +14,9 @@
 
 namespace tapflow::flow {
 
+/// A rule's actions as tapflow_flow_rule::actions has them, but for REWRITE, which needs a number.
+uint16_t record_actions(const Actions &actions);
+
 /// What the tables' owner does for their writer.
 struct TableMemory {
     /// Gives more chunks of rules: those of the tables' that are null, from the first on. Errors: what the kernel says.

@@ -25,22 +25,7 @@ static_assert(offsetof(tapflow_flow_key, outer.l4) % 8 == 0);
 /// A rule's actions as its record has them.
 inline tapflow_flow_rule record_of(const flow::Actions &actions, uint32_t counter) {
     tapflow_flow_rule record{};
-    uint32_t bits = 0;
-    if (actions.mark)
-        bits |= TAPFLOW_FLOW_MARK | TAPFLOW_FLOW_TAKE;
-    if (actions.flag)
-        bits |= TAPFLOW_FLOW_FLAG | TAPFLOW_FLOW_TAKE;
-    if (actions.count)
-        bits |= TAPFLOW_FLOW_COUNT;
-    if (actions.fate == flow::Fate::Queue)
-        bits |= TAPFLOW_FLOW_QUEUE | TAPFLOW_FLOW_TAKE;
-    if (actions.fate == flow::Fate::Rss)
-        bits |= TAPFLOW_FLOW_RSS | TAPFLOW_FLOW_TAKE;
-    if (actions.fate == flow::Fate::Drop)
-        bits |= TAPFLOW_FLOW_DROP;
-    if (actions.fate == flow::Fate::Jump)
-        bits |= TAPFLOW_FLOW_JUMP;
-    record.actions = static_cast<__u16>(bits);
+    record.actions = flow::record_actions(actions);
     record.mark = actions.mark.value_or(0);
     record.queue = actions.queue;
     record.group = actions.group;
