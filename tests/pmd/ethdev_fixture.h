@@ -4,6 +4,7 @@
 
 #include "packet/build.h"
 #include "pmd/plugin.h"
+#include "support/cpus.h"
 #include "support/netns.h"
 #include "support/packet_socket.h"
 
@@ -150,8 +151,11 @@ class Ethdev : public testing::Test {
     [[nodiscard]] unsigned free_mbufs() const { return rte_mempool_avail_count(pool_); }
     [[nodiscard]] uint16_t port() const { return port_; }
     [[nodiscard]] const NetNs &ns() const { return ns_; }
+    /// Those that this thread had before EAL bound it, and so all that it starts, to one.
+    [[nodiscard]] const std::vector<int> &cpus() const { return cpus_; }
 
   private:
+    std::vector<int> cpus_ = own_cpus();
     NetNs ns_;
     NetNsGuard inside_ = ns_.enter();
     std::filesystem::path runtime_directory_;

@@ -9,8 +9,6 @@
 #include <rte_errno.h>
 #include <rte_flow.h>
 
-#include <sched.h>
-
 #include <array>
 #include <atomic>
 #include <string>
@@ -18,29 +16,6 @@
 #include <vector>
 
 namespace tapflow::test {
-
-/// The CPUs that the calling thread may use.
-inline std::vector<int> own_cpus() {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof(set), &set) != 0)
-        throw_errno("read the CPU affinity");
-    std::vector<int> cpus;
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-        if (CPU_ISSET(cpu, &set))
-            cpus.push_back(cpu);
-    return cpus;
-}
-
-/// The calling thread may run on these only.
-inline void pin_to(const std::vector<int> &cpus) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    for (const int cpu : cpus)
-        CPU_SET(cpu, &set);
-    if (sched_setaffinity(0, sizeof(set), &set) != 0)
-        throw_errno("pin a thread");
-}
 
 struct Count {
     uint64_t packets = 0;
@@ -95,13 +70,7 @@ class FlowEthdev : public Ethdev {
         return total;
     }
 
-    /// As before EAL bound this thread, and so all that it starts, to one.
-    [[nodiscard]] const std::vector<int> &cpus() const { return cpus_; }
-
     [[nodiscard]] packet::Mac mac() const { return ns().link("tap0").mac; }
-
-  private:
-    std::vector<int> cpus_ = own_cpus();
 };
 
 } // namespace tapflow::test

@@ -452,6 +452,7 @@ TEST_F(FlowOps, MayBeCalledByManyThreads) {
     std::vector<std::thread> threads;
     for (uint16_t thread = 0; thread < created.size(); ++thread)
         threads.emplace_back([&, thread] {
+            pin_to(cpus());
             for (uint16_t round = 0; round < 500; ++round) {
                 FlowRequest request = to_udp_port(static_cast<uint16_t>(thread * 10000 + round));
                 request.queue(thread % 2).action(RTE_FLOW_ACTION_TYPE_COUNT);
