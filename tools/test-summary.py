@@ -22,6 +22,14 @@ def skip_reason(output):
     return found.group(1).strip() if found else "no reason given"
 
 
+def failure(output, lines=30):
+    """What a failed test said, from its first failure on, behind the seed that repeats it; else the end of its output."""
+    said = output.rstrip().splitlines()
+    first = next((i for i, line in enumerate(said) if re.search(r": (Failure|error)|Sanitizer|^unknown file", line)), None)
+    shown = said[-lines:] if first is None else said[first : first + lines]
+    return "\n".join(line for line in said if line.startswith("TAPFLOW_SEED=")) + "\n" + "\n".join(shown)
+
+
 def read_labels(path):
     """The labels of each test, from ctest --show-only=json-v1."""
     labels = {}
@@ -78,6 +86,8 @@ def read_tests(run, report):
         outcome, reason = {"run": "passed", "fail": "failed"}.get(status, "skipped"), ""
         if outcome == "skipped":
             reason = skip_reason(case.findtext("system-out") or "")
+        elif outcome == "failed":
+            reason = failure(case.findtext("system-out") or "")
         label = labels.get(name, "unlabelled")
         if label == "guest":
             suite = name.replace("-", " ", 1)
@@ -116,7 +126,7 @@ def main():
     if failures:
         print("\nfailed:")
         for test in failures:
-            print(f"  {test.suite}: {test.name}" + (f": {test.reason}" if test.reason else ""))
+            print(f"  {test.suite}: {test.name}" + (f": {test.reason}" if test.reason else "").replace("\n", "\n    "))
 
     total = collections.Counter(test.outcome for test in tests)
     print(f"\nafter {arguments.elapsed} s")
