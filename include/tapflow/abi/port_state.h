@@ -15,6 +15,8 @@
 #define TAPFLOW_LEASE_NS 1500000000ull
 #define TAPFLOW_LEASE_RENEW_NS 250000000ull
 
+#define TAPFLOW_VLANS 4096
+
 enum tapflow_port_flag {
     TAPFLOW_PORT_STARTED = 1 << 0,
     TAPFLOW_PORT_PROMISCUOUS = 1 << 1,
@@ -22,15 +24,18 @@ enum tapflow_port_flag {
     TAPFLOW_PORT_ISOLATED = 1 << 3, /* rte_flow isolated mode: only rules take packets */
     TAPFLOW_PORT_TRAILER = 1 << 4,  /* rx=fd: the hash is asked for */
     TAPFLOW_PORT_RULES = 1 << 5,    /* there are ingress rules */
+    TAPFLOW_PORT_VLAN_FILTER = 1 << 6,
 };
 
 /* Written by the process, read by BPF: each word is read on its own, so each change is one aligned store. */
 struct tapflow_port_config {
-    __u64 lease_ns; /* CLOCK_MONOTONIC of the last renewal */
-    __u64 mac;      /* the port's own address, first byte lowest, upper two bytes zero */
-    __u64 cookie;   /* random; ends tapflow_trailer, and never changes */
-    __u32 flags;    /* enum tapflow_port_flag */
-    __u32 reserved[9];
+    __u64 lease_ns;       /* CLOCK_MONOTONIC of the last renewal */
+    __u64 mac;            /* the port's own address, first byte lowest, upper two bytes zero */
+    __u64 cookie;         /* random; ends tapflow_trailer, and never changes */
+    __u32 flags;          /* enum tapflow_port_flag */
+    __u32 remote_ifindex; /* remote mode: where Tx goes; 0 while there is no remote */
+    __u64 stopped_queues; /* bit i: queue i takes no packets */
+    __u32 reserved[6];
 };
 TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_config) == 64, "a cache line that only the process writes");
 
@@ -44,6 +49,8 @@ struct tapflow_port_counters {
     __u64 forged;          /* rx=fd: ended in the port's cookie without having a trailer */
     __u64 rule_dropped;    /* a rule's action */
     __u64 no_queue;        /* rx=ring: for a queue that there is not; a rule may name one that has gone */
+    __u64 queue_stopped;   /* for a queue that the application has stopped */
+    __u64 reserved[7];
 };
 
 /* Written by BPF for itself. */
@@ -59,13 +66,24 @@ struct tapflow_queue_counters {
     __u64 full_since_ns;     /* when that position was first seen with a full ring */
 };
 
+/*
+ * Written by the process when a queue's reader is about to sleep (1) and when it is awake (0), and by BPF, which clears
+ * it when it wakes that reader.
+ */
+struct tapflow_queue_doorbell {
+    __u32 armed;
+};
+
 struct tapflow_port_state {
     struct tapflow_port_config config;
     struct tapflow_port_counters counters;
     struct tapflow_lease_check lease_check;
     struct tapflow_queue_counters queues[TAPFLOW_QUEUES_MAX];
+    struct tapflow_queue_doorbell doorbells[TAPFLOW_QUEUES_MAX]; /* rx=ring */
+    __u64 vlans[TAPFLOW_VLANS / 64];                             /* bit i of word j: VLAN ID 64 j + i is let in */
 };
-TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_state) == 192 + 32 * TAPFLOW_QUEUES_MAX, "layout shared with BPF");
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_state) == 256 + 36 * TAPFLOW_QUEUES_MAX + TAPFLOW_VLANS / 8,
+                      "layout shared with BPF");
 
 /* Room for the unicast and multicast addresses that the application adds to the port's own. */
 #define TAPFLOW_ADDRESSES_MAX 256
