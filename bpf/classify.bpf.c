@@ -82,7 +82,10 @@ static __always_inline int receive(struct __sk_buff *skb, struct tapflow_port_st
         count(&state->counters.unsupported_gso);
         return UNDELIVERABLE;
     }
-    return deliver(skb, state, queue_of(verdict, rss, record.hash), &record, remote);
+    __u32 queue = queue_of(verdict, rss, record.hash);
+    if (is_stopped(state, queue))
+        return UNDELIVERABLE;
+    return deliver(skb, state, queue, &record, remote);
 }
 
 /*

@@ -52,6 +52,14 @@ static __always_inline __u32 queue_of(const struct tapflow_flow_verdict *verdict
     return verdict && verdict->actions & TAPFLOW_FLOW_QUEUE ? verdict->queue : tapflow_rss_queue(rss, hash);
 }
 
+/* Whether the application has stopped a queue; counts the packet that it does not get then. */
+static __always_inline int is_stopped(struct tapflow_port_state *state, __u32 queue) {
+    if (!(state->config.stopped_queues >> (queue & (TAPFLOW_QUEUES_MAX - 1)) & 1))
+        return 0;
+    count(&state->counters.queue_stopped);
+    return 1;
+}
+
 /* The destination address as tapflow_port_config::mac has it; 0 for a frame that is too short to have one. */
 static __always_inline __u64 destination(struct __sk_buff *skb) {
     __u64 address = 0;
@@ -79,7 +87,7 @@ static __always_inline int wanted_by_application(struct __sk_buff *skb, struct t
     }
     if (verdict && verdict->actions & TAPFLOW_FLOW_TAKE)
         return 1;
-    if (audience(&state->config, state->config.flags, destination(skb)) & TO_APPLICATION)
+    if (audience(&state->config, state->config.flags, destination(skb)) & TO_APPLICATION && lets_vlan_in(skb, state))
         return 1;
     count(&state->counters.filtered);
     return 0;
@@ -90,8 +98,11 @@ static __always_inline int wanted_by_application(struct __sk_buff *skb, struct t
 static __always_inline int audience_at_remote(struct __sk_buff *skb, struct tapflow_port_state *state,
                                               const struct tapflow_flow_verdict *verdict) {
     int who = TO_APPLICATION;
-    if (!verdict || !(verdict->actions & (TAPFLOW_FLOW_DROP | TAPFLOW_FLOW_TAKE)))
+    if (!verdict || !(verdict->actions & (TAPFLOW_FLOW_DROP | TAPFLOW_FLOW_TAKE))) {
         who = audience(&state->config, state->config.flags, destination(skb));
+        if (who & TO_APPLICATION && !lets_vlan_in(skb, state))
+            who = TO_KERNEL;
+    }
     if (who & TO_APPLICATION && !has_lease(state)) {
         count(&state->counters.no_lease);
         return TO_KERNEL | NO_LEASE;

@@ -77,7 +77,10 @@ int tap_egress_fd(struct __sk_buff *skb) {
             trailer.flags |= TAPFLOW_TRAILER_FLAG;
         trailer.mark = verdict->mark;
     }
-    skb->queue_mapping = queue_of(verdict, rss, trailer.hash);
+    __u32 queue = queue_of(verdict, rss, trailer.hash);
+    if (is_stopped(state, queue))
+        return TC_ACT_SHOT;
+    skb->queue_mapping = queue;
     if (state->config.flags & TAPFLOW_PORT_TRAILER)
         has_trailer = append_trailer(skb, state, &trailer);
     skb->tc_classid = TAPFLOW_TC_INDEX((__u32)state->config.cookie, has_trailer);

@@ -43,7 +43,7 @@ enum delivery {
             bpf_ringbuf_discard(slot, BPF_RB_NO_WAKEUP);                                                               \
             return UNDELIVERABLE;                                                                                      \
         }                                                                                                              \
-        bpf_ringbuf_submit(slot, BPF_RB_NO_WAKEUP);                                                                    \
+        bpf_ringbuf_submit(slot, wakeup);                                                                              \
         return DELIVERED;                                                                                              \
     }
 
@@ -52,7 +52,8 @@ enum delivery {
 #define DELIVER_CHUNKS_MAX ((TAPFLOW_FRAME_MAX + DELIVER_CHUNK - 1) / DELIVER_CHUNK)
 
 /* Not inlined: rare, and a frame of its own keeps the classifier's stack small. */
-static __noinline int deliver_large(struct __sk_buff *skb, void *ring, struct tapflow_record *record, __u32 length) {
+static __noinline int deliver_large(struct __sk_buff *skb, void *ring, struct tapflow_record *record, __u32 length,
+                                    __u64 wakeup) {
     struct bpf_dynptr slot;
     __u32 offset = 0;
     if (length <= DELIVER_LARGEST_CLASS || length > TAPFLOW_FRAME_MAX)
@@ -75,11 +76,12 @@ static __noinline int deliver_large(struct __sk_buff *skb, void *ring, struct ta
         if (offset >= length)
             break;
     }
-    bpf_ringbuf_submit_dynptr(&slot, BPF_RB_NO_WAKEUP);
+    bpf_ringbuf_submit_dynptr(&slot, wakeup);
     return DELIVERED;
 }
 
-static __always_inline int copy_to_ring(struct __sk_buff *skb, void *ring, struct tapflow_record *record) {
+static __always_inline int copy_to_ring(struct __sk_buff *skb, void *ring, struct tapflow_record *record,
+                                        __u64 wakeup) {
     __u32 length = record->length;
     if (length == 0)
         return UNDELIVERABLE;
@@ -91,7 +93,21 @@ static __always_inline int copy_to_ring(struct __sk_buff *skb, void *ring, struc
     DELIVER_CLASS(1536)
     DELIVER_CLASS(2048)
     DELIVER_CLASS(DELIVER_LARGEST_CLASS)
-    return deliver_large(skb, ring, record, length);
+    return deliver_large(skb, ring, record, length, wakeup);
+}
+
+/* The number of the sleep from which a reader is to be woken; 0: it is awake, or is being woken. */
+static __always_inline __u32 sleep_of(const volatile struct tapflow_queue_doorbell *doorbell) {
+    __u32 armed = doorbell->armed;
+    return armed == doorbell->rung ? 0 : armed;
+}
+
+/* Wakes the reader although there is nothing to submit: a discarded record does. */
+static __noinline int ring_bell(void *ring) {
+    void *slot = bpf_ringbuf_reserve(ring, 8, 0);
+    if (slot)
+        bpf_ringbuf_discard(slot, BPF_RB_FORCE_WAKEUP);
+    return 0;
 }
 
 /*
@@ -122,13 +138,27 @@ static __always_inline int deliver(struct __sk_buff *skb, struct tapflow_port_st
         count(&state->counters.oversize);
         return UNDELIVERABLE;
     }
-    void *ring = queue < TAPFLOW_QUEUES_MAX ? bpf_map_lookup_elem(&rings, &queue) : 0;
-    if (!ring) {
+    volatile struct tapflow_queue_doorbell *doorbell = 0;
+    void *ring = 0;
+    if (queue < TAPFLOW_QUEUES_MAX) {
+        doorbell = &state->doorbells[queue];
+        ring = bpf_map_lookup_elem(&rings, &queue);
+    }
+    if (!ring || !doorbell) {
         count(&state->counters.no_queue);
         return UNDELIVERABLE;
     }
-    int result = copy_to_ring(skb, ring, record);
-    return result == RING_FULL ? full_or_stuck(ring, state, queue, remote) : result;
+    __u32 sleep = sleep_of(doorbell);
+    int result = copy_to_ring(skb, ring, record, sleep ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+    if (result == RING_FULL)
+        return full_or_stuck(ring, state, queue, remote);
+    if (result != DELIVERED)
+        return result;
+    if (!sleep && (sleep = sleep_of(doorbell))) /* it may have looked before the packet was there */
+        ring_bell(ring);
+    if (sleep)
+        doorbell->rung = sleep;
+    return result;
 }
 
 #endif

@@ -8,6 +8,17 @@
 #include <atomic>
 
 namespace tapflow::engine {
+namespace {
+
+void set_bit(__u64 &word, unsigned bit, bool on) {
+    std::atomic_ref<__u64> bits(word);
+    if (on)
+        bits.fetch_or(uint64_t{1} << bit, std::memory_order_release);
+    else
+        bits.fetch_and(~(uint64_t{1} << bit), std::memory_order_release);
+}
+
+} // namespace
 
 Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(kernel::Delivery delivery, int tap_ifindex,
                                                              int remote_ifindex) {
@@ -53,19 +64,29 @@ Result<void> BpfClassifier::quiesce() {
 }
 
 Result<void> BpfClassifier::set_rings(std::span<const std::unique_ptr<kernel::Ring>> rings) {
-    std::vector<int> fds;
-    for (const auto &ring : rings) {
-        if (!ring)
-            return Error{EINVAL, "install rings", "queue " + std::to_string(fds.size()) + " is not set up"};
-        fds.push_back(ring->fd());
+    for (size_t first = 0; first < rings.size();) {
+        std::vector<int> fds;
+        while (first + fds.size() < rings.size() && rings[first + fds.size()])
+            fds.push_back(rings[first + fds.size()]->fd());
+        if (auto put = put_rings(first, fds); !put)
+            return put.error();
+        first += fds.size() + 1;
     }
+    return {};
+}
+
+Result<void> BpfClassifier::set_ring(size_t queue, const kernel::Ring &ring) {
+    return put_rings(queue, std::array{ring.fd()});
+}
+
+Result<void> BpfClassifier::put_rings(size_t first, std::span<const int> fds) {
     if (fds.empty())
         return {};
-    if (auto put = kernel::put_inner_maps(programs_->rings(), fds, "install rings"); !put)
+    if (auto put = kernel::put_inner_maps(programs_->rings(), fds, "install rings", static_cast<uint32_t>(first)); !put)
         return put.error();
-    rings_ = std::max(rings_, fds.size());
+    rings_ = std::max(rings_, first + fds.size());
     // What was seen of the former rings says nothing of these.
-    for (size_t i = 0; i < fds.size(); i++)
+    for (size_t i = first; i < first + fds.size(); i++)
         std::atomic_ref<__u64>(state().queues[i].full_since_ns).store(0, std::memory_order_relaxed);
     return {};
 }
@@ -90,6 +111,12 @@ void BpfClassifier::set_flag(tapflow_port_flag flag, bool on) {
 void BpfClassifier::set_mac(const MacAddress &mac) {
     std::atomic_ref<__u64>(state().config.mac).store(mac.word(), std::memory_order_relaxed);
 }
+
+void BpfClassifier::set_queue_stopped(unsigned queue, bool stopped) {
+    set_bit(state().config.stopped_queues, queue, stopped);
+}
+
+void BpfClassifier::set_vlan(uint16_t id, bool let_in) { set_bit(state().vlans[id / 64], id % 64, let_in); }
 
 Result<void> BpfClassifier::add_address(const MacAddress &address) {
     const uint64_t key = address.word();

@@ -32,9 +32,10 @@ class BpfClassifier {
 
     /// Publishes a configuration (see rss::validate). When it returns, no packet is under way with the former one.
     Result<void> set_rss(const rss::RssConfig &config);
-    /// Gives queue i the ring rings[i]. Returns when no program writes into the
-    /// former ones. Errors: EINVAL naming the queue that has none.
+    /// Gives queue i the ring rings[i], where that is not null. Returns when no program writes into the former ones.
     Result<void> set_rings(std::span<const std::unique_ptr<kernel::Ring>> rings);
+    /// The same for one queue.
+    Result<void> set_ring(size_t queue, const kernel::Ring &ring);
     /// Takes away the rings of queues `first` and up.
     Result<void> remove_rings(size_t first);
     /// Returns when every packet that a program had before the call is delivered.
@@ -45,17 +46,25 @@ class BpfClassifier {
         return (std::atomic_ref<__u32>(state().config.flags).load(std::memory_order_relaxed) & flag) != 0;
     }
     void set_mac(const MacAddress &mac);
+    /// Packets for a stopped queue are dropped.
+    void set_queue_stopped(unsigned queue, bool stopped);
+    [[nodiscard]] bool is_queue_stopped(unsigned queue) const {
+        return std::atomic_ref<__u64>(state().config.stopped_queues).load(std::memory_order_relaxed) >> queue & 1;
+    }
+    /// What the VLAN filter, where TAPFLOW_PORT_VLAN_FILTER is on, lets in.
+    void set_vlan(uint16_t id, bool let_in);
     Result<void> add_address(const MacAddress &address);
     Result<void> remove_address(const MacAddress &address);
 
   private:
     explicit BpfClassifier(std::unique_ptr<kernel::Programs> programs) : programs_(std::move(programs)) {}
     Result<void> publish_rss(); ///< with rss_mutex_ held
+    Result<void> put_rings(size_t first, std::span<const int> fds);
 
     std::unique_ptr<kernel::Programs> programs_;
     std::mutex rss_mutex_;
     kernel::Fd rss_;   ///< the map that is published
-    size_t rings_ = 0; ///< queues that have one
+    size_t rings_ = 0; ///< one more than the last queue that has one
 };
 
 } // namespace tapflow::engine

@@ -192,6 +192,8 @@ Result<void> Port::set_queues(unsigned rx, unsigned tx) {
         return Error{EINVAL, "set number of queues", "at most " + std::to_string(TAPFLOW_QUEUES_MAX)};
     const bool by_fd = delivery() == kernel::Delivery::Fd;
     flows_->set_queues(rx);
+    for (unsigned i = 0; i < TAPFLOW_QUEUES_MAX; i++)
+        classifier_->set_queue_stopped(i, false);
     if (auto set = tun_.set_queues(by_fd ? std::max(rx, tx) : tx); !set)
         return set.error();
     if (by_fd) {
@@ -224,7 +226,7 @@ bool Port::readers_are_alive() {
     std::lock_guard lock(mutex_);
     bool alive = true;
     for (size_t i = 0; i < readers_.size(); i++) {
-        if (!readers_[i])
+        if (!readers_[i] || classifier_->is_queue_stopped(static_cast<unsigned>(i)))
             continue;
         const uint64_t polls = readers_[i]->polls();
         const auto waiting = readers_[i]->waiting();
@@ -279,25 +281,69 @@ Result<void> Port::set_ring(unsigned queue, size_t bytes) {
         return Error{EINVAL, "set up Rx queue " + std::to_string(queue), "there is no such queue"};
     if (rings_[queue] && rings_[queue]->bytes() == bytes)
         return {};
-    auto ring = kernel::Ring::create(bytes);
-    if (!ring)
-        return ring.error();
+    auto created = kernel::Ring::create(bytes);
+    if (!created)
+        return created.error();
+    auto ring = std::make_unique<kernel::Ring>(*std::move(created));
+    if (started_)
+        if (auto set = classifier_->set_ring(queue, *ring); !set)
+            return set.error();
     const std::lock_guard rings_lock(rings_mutex_);
-    rings_[queue] = std::make_unique<kernel::Ring>(*std::move(ring));
+    rings_[queue] = std::move(ring);
     return {};
+}
+
+bool Port::is_set_up(unsigned queue) const {
+    return (queue < rings_.size() && rings_[queue]) || (queue < readers_.size() && readers_[queue]);
+}
+
+Result<void> Port::set_queue_stopped(unsigned queue, bool stopped) {
+    std::lock_guard lock(mutex_);
+    if (queue >= rx_queues())
+        return Error{EINVAL, "stop or start Rx queue " + std::to_string(queue), "there is no such queue"};
+    if (!stopped && !is_set_up(queue))
+        return Error{EINVAL, "start Rx queue " + std::to_string(queue), "it is not set up"};
+    if (stopped == classifier_->is_queue_stopped(queue))
+        return {};
+    classifier_->set_queue_stopped(queue, stopped);
+    if (!stopped || !started_ || !is_set_up(queue))
+        return {};
+    if (auto waited = classifier_->quiesce(); !waited) {
+        classifier_->set_queue_stopped(queue, false);
+        return waited.error();
+    }
+    if (delivery() == kernel::Delivery::Ring)
+        rings_[queue]->view().discard();
+    else
+        tun_.drain(queue);
+    return {};
+}
+
+Result<QueueInterrupt> Port::make_interrupt(unsigned queue) {
+    std::lock_guard lock(mutex_);
+    if (!is_set_up(queue))
+        return Error{EINVAL, "make an interrupt for Rx queue " + std::to_string(queue), "it is not set up"};
+    if (delivery() == kernel::Delivery::Ring)
+        return QueueInterrupt::of_ring(*rings_[queue], classifier_->state().doorbells[queue]);
+    return QueueInterrupt::of_fd(tun_.queue(queue));
+}
+
+Result<void> Port::change_interrupt(unsigned queue, QueueInterrupt &interrupt) {
+    std::lock_guard lock(mutex_);
+    return delivery() == kernel::Delivery::Ring ? interrupt.change_ring(*rings_[queue]) : Result<void>();
 }
 
 Result<void> Port::start(const rss::RssConfig &config, bool with_hash) {
     std::lock_guard lock(mutex_);
     if (auto valid = rss::validate(config, rx_queues()); !valid)
         return valid.error();
+    for (unsigned i = 0; i < std::max(rings_.size(), readers_.size()); i++)
+        if (!is_set_up(i) && !classifier_->is_queue_stopped(i))
+            return Error{EINVAL, "start port", "queue " + std::to_string(i) + " is not set up"};
     if (delivery() == kernel::Delivery::Ring) {
         if (auto set = classifier_->set_rings(rings_); !set)
             return set.error();
     } else {
-        for (size_t i = 0; i < readers_.size(); i++)
-            if (!readers_[i])
-                return Error{EINVAL, "start", "queue " + std::to_string(i) + " is not set up"};
         // Once for each number: between starts the length is the user's to change.
         if (queue_length_ != set_queue_length_ && !existed_) {
             if (auto set = kernel::set_link_tx_queue_length(*netlink_, tap_, queue_length_); !set)
@@ -400,6 +446,8 @@ Result<void> Port::set_all_multicast(bool on) {
 }
 
 void Port::set_isolated(bool on) { classifier_->set_flag(TAPFLOW_PORT_ISOLATED, on); }
+void Port::set_vlan_filter(bool on) { classifier_->set_flag(TAPFLOW_PORT_VLAN_FILTER, on); }
+void Port::set_vlan(uint16_t id, bool let_in) { classifier_->set_vlan(id, let_in); }
 
 Result<void> Port::set_mac(const MacAddress &mac) {
     std::lock_guard lock(mutex_);

@@ -4,6 +4,7 @@
 
 #include "engine/bpf_classifier.h"
 #include "engine/flow_rules.h"
+#include "engine/queue_interrupt.h"
 #include "engine/remote.h"
 #include "kernel/attachment.h"
 #include "kernel/link.h"
@@ -66,6 +67,8 @@ class Port {
     /// Why RxMode::Auto came to deliver by fd; empty otherwise.
     [[nodiscard]] const std::string &why_not_ring() const { return why_not_ring_; }
     [[nodiscard]] bool is_remote() const { return remote_ != nullptr; }
+    /// As it was when the port was opened; empty in local mode.
+    [[nodiscard]] std::string remote_name() const { return remote_ ? remote_->name() : std::string(); }
     [[nodiscard]] MacAddress mac() const;
     /// True if the tap was there before us: its MTU, addresses and MAC are its owner's.
     [[nodiscard]] bool tap_was_there() const { return existed_; }
@@ -76,20 +79,35 @@ class Port {
     [[nodiscard]] unsigned max_mtu() const { return max_mtu_; }
     Result<void> set_mtu(unsigned mtu);
 
-    /// Sets the number of queues; only while stopped. Rings of queues that are no more are freed.
+    /// Sets the number of queues; only while stopped. Rings of queues that are no more are freed, and none is stopped.
     Result<void> set_queues(unsigned rx, unsigned tx);
-    /// Delivery by ring: makes the ring of an Rx queue; only while stopped. `bytes`: a power of two.
+    /// Delivery by ring: makes the ring of an Rx queue; only while the port or the queue is stopped. `bytes`: a power
+    /// of two.
     Result<void> set_ring(unsigned queue, size_t bytes);
-    /// Delivery by fd: makes the reader of an Rx queue; only while stopped. `frames` may wait in it; of several queues
-    /// the largest number counts, and a tap that was there before us keeps its own.
+    /// Delivery by fd: makes the reader of an Rx queue; only while the port or the queue is stopped. `frames` may wait
+    /// in it; of several queues the largest number counts at the port's next start, and a tap that was there before us
+    /// keeps its own.
     Result<void> set_reader(unsigned queue, unsigned frames);
     /// Where the data path reads; the queue must have been set up.
+    [[nodiscard]] size_t ring_bytes(unsigned queue) const { return rings_[queue]->bytes(); }
     [[nodiscard]] const kernel::RingView &ring(unsigned queue) const { return rings_[queue]->view(); }
     [[nodiscard]] kernel::TunReader &reader(unsigned queue) const { return *readers_[queue]; }
     /// Where the data path writes; owned by the port.
     [[nodiscard]] int tx_fd(unsigned queue) const { return tun_.queue(queue); }
 
-    /// `with_hash`: delivery by fd puts a tapflow_trailer behind frames (a ring's record always has the hash).
+    /// True if an Rx queue has been set up.
+    [[nodiscard]] bool is_set_up(unsigned queue) const;
+    /// Packets for a stopped queue are dropped and counted; what waits in it is thrown away. In any state of the port.
+    /// Errors: EINVAL for starting a queue that is not set up.
+    Result<void> set_queue_stopped(unsigned queue, bool stopped);
+    [[nodiscard]] bool is_queue_stopped(unsigned queue) const { return classifier_->is_queue_stopped(queue); }
+    /// An interrupt for a queue that is set up; it must go before the queue's ring or reader does.
+    Result<QueueInterrupt> make_interrupt(unsigned queue);
+    /// After the queue was set up again. Disable the interrupt before.
+    Result<void> change_interrupt(unsigned queue, QueueInterrupt &interrupt);
+
+    /// All queues that are not stopped must be set up. `with_hash`: delivery by fd puts a tapflow_trailer behind frames
+    /// (a ring's record always has the hash).
     Result<void> start(const rss::RssConfig &config, bool with_hash);
     /// Always succeeds as far as the port is concerned, also on a dead interface.
     void stop();
@@ -100,6 +118,10 @@ class Port {
     Result<void> set_all_multicast(bool on);
     /// rte_flow isolated mode: nothing but rules takes packets. May be called in any state.
     void set_isolated(bool on);
+    /// With the filter on, tagged packets of other VLANs than those let in are not the application's. Rules come
+    /// before.
+    void set_vlan_filter(bool on);
+    void set_vlan(uint16_t id, bool let_in);
     Result<void> set_mac(const MacAddress &mac);
     /// Adding an address that is there, and removing one that is not, is no error.
     Result<void> add_unicast(const MacAddress &address);

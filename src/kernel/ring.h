@@ -72,6 +72,23 @@ class RingView {
             consumer_->released.store(cursor.position, std::memory_order_release);
     }
 
+    /// Gives back all that has been read: before sleeping, since the kernel takes what is not for unread.
+    void release_all() const {
+        consumer_->released.store(consumer_->position.load(std::memory_order_relaxed), std::memory_order_release);
+    }
+
+    /// How many records wait, of at most `limit` that are looked at. From any thread.
+    [[nodiscard]] uint32_t waiting(uint32_t limit) const {
+        RingCursor cursor = begin();
+        uint32_t count = 0;
+        uint64_t next = 0;
+        while (count < limit && peek(cursor, next)) {
+            cursor.position = next;
+            count++;
+        }
+        return count;
+    }
+
     /// Throws away what is in the ring. Only while no program writes into it.
     void discard() const {
         const uint64_t end = producer_->load(std::memory_order_acquire);

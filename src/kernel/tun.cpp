@@ -125,10 +125,14 @@ Result<void> Tun::set_filter(int program_fd) {
 }
 
 void Tun::drain() {
+    for (size_t i = 0; i < queues_.size(); i++)
+        drain(i);
+}
+
+void Tun::drain(size_t queue) {
     std::array<char, 2048> scrap{}; // a longer frame is cut short, and gone all the same
-    for (const Fd &queue : queues_)
-        while (::read(queue.get(), scrap.data(), scrap.size()) > 0) {
-        }
+    while (::read(queues_[queue].get(), scrap.data(), scrap.size()) > 0) {
+    }
 }
 
 TunReader::Waiting TunReader::waiting() const {

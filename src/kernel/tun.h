@@ -63,8 +63,9 @@ class Tun {
     Result<void> set_steering(int program_fd);
     /// TUNSETFILTEREBPF: a SOCKET_FILTER program whose result is the number of bytes kept, 0 drops.
     Result<void> set_filter(int program_fd);
-    /// Throws away what the kernel has queued for reading.
+    /// Throws away what the kernel has queued for reading; of one queue.
     void drain();
+    void drain(size_t queue);
 
   private:
     Tun(std::string name, Fd first) : name_(std::move(name)) { queues_.push_back(std::move(first)); }

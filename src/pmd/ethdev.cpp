@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pmd/ethdev.h"
 
+#include "kernel/release.h"
 #include "pmd/flow.h"
+#include "pmd/interrupts.h"
 #include "pmd/log.h"
+#include "pmd/queues.h"
 #include "pmd/rss.h"
 #include "pmd/rx.h"
 #include "pmd/shared.h"
@@ -10,14 +13,14 @@
 #include "pmd/tx.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace tapflow::pmd {
 namespace {
-
-constexpr uint32_t kFrameOverhead = RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN;
 
 MacAddress from_dpdk(const rte_ether_addr &address) {
     MacAddress mac;
@@ -57,12 +60,14 @@ int infos_get(rte_eth_dev *dev, rte_eth_dev_info *info) {
     info->max_rx_queues = kMaxQueues;
     info->max_tx_queues = kMaxQueues;
     info->max_mac_addrs = kMaxMacAddresses;
-    info->rx_offload_capa = info->rx_queue_offload_capa = kRxOffloads;
+    info->rx_offload_capa = kRxPortOffloads;
+    info->rx_queue_offload_capa = kRxOffloads;
     info->tx_offload_capa = info->tx_queue_offload_capa = kTxOffloads;
     info->hash_key_size = shared(dev).offered_key_size;
     info->reta_size = shared(dev).reta_size;
     info->flow_type_rss_offloads = kRssTypes;
     report_hash_functions(*info);
+    info->dev_capa = RTE_ETH_DEV_CAPA_RUNTIME_RX_QUEUE_SETUP | RTE_ETH_DEV_CAPA_RUNTIME_TX_QUEUE_SETUP;
     info->speed_capa = RTE_ETH_LINK_SPEED_10G;
     info->default_rxportconf.ring_size = kDefaultDescriptors;
     info->default_txportconf.ring_size = kDefaultDescriptors;
@@ -79,50 +84,7 @@ int infos_get(rte_eth_dev *dev, rte_eth_dev_info *info) {
 
 const uint32_t *supported_ptypes_get(rte_eth_dev *) { return supported_ptypes(); }
 
-// ---- queues
-
-int rx_queue_setup(rte_eth_dev *dev, uint16_t index, uint16_t descriptors, unsigned, const rte_eth_rxconf *conf,
-                   rte_mempool *pool) {
-    RxQueue &queue = shared(dev).rx[index];
-    const auto set = by_ring(dev) ? port(dev).set_ring(index, ring_bytes(descriptors))
-                                  : port(dev).set_reader(index, std::max(descriptors, kMinDescriptors));
-    if (int error = status(dev, set))
-        return error;
-    queue.port = dev->data->port_id;
-    queue.id = index;
-    queue.room = static_cast<uint16_t>(rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM);
-    queue.segments = 0;
-    queue.pool = pool;
-    queue.own_offloads = conf->offloads;
-    dev->data->rx_queues[index] = &queue;
-    return 0;
-}
-
-int tx_queue_setup(rte_eth_dev *dev, uint16_t index, uint16_t, unsigned, const rte_eth_txconf *) {
-    TxQueue &queue = shared(dev).tx[index];
-    queue.port = dev->data->port_id;
-    queue.id = index;
-    dev->data->tx_queues[index] = &queue;
-    return 0;
-}
-
-// Queues live in dev_private, rings and fds in the port: both last until the port is configured anew or closed.
-void rx_queue_release(rte_eth_dev *, uint16_t) {}
-void tx_queue_release(rte_eth_dev *, uint16_t) {}
-
 // ---- start, stop, close
-
-uint64_t offloads_of_any_queue(const rte_eth_dev *dev) {
-    uint64_t offloads = 0;
-    for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
-        offloads |= shared(dev).rx[i].offloads;
-    return offloads;
-}
-
-void set_queue_states(rte_eth_dev *dev, uint8_t state) {
-    std::fill_n(dev->data->rx_queue_state, dev->data->nb_rx_queues, state);
-    std::fill_n(dev->data->tx_queue_state, dev->data->nb_tx_queues, state);
-}
 
 int link_update(rte_eth_dev *dev, int) {
     rte_eth_link link{};
@@ -139,47 +101,28 @@ int is_removed(rte_eth_dev *dev) {
     return now && !now->exists;
 }
 
-// A configuration may have changed rings and fds without any queue being set up again, so they are looked up here.
 int start(rte_eth_dev *dev) {
-    for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
-        RxQueue &queue = shared(dev).rx[i];
-        // ethdev leaves out of a queue's own what the port's configuration has for all.
-        queue.offloads = queue.own_offloads | dev->data->dev_conf.rxmode.offloads;
-        if (queue.room < dev->data->mtu + kFrameOverhead && !(queue.offloads & RTE_ETH_RX_OFFLOAD_SCATTER))
-            TAPFLOW_LOG(WARNING,
-                        "%s: queue %u drops frames over %u bytes: its mbufs hold no more, and scattered Rx is off",
-                        name(dev), i, queue.room);
-    }
-    const uint64_t offloads = offloads_of_any_queue(dev);
-    const bool with_hash = offloads & RTE_ETH_RX_OFFLOAD_RSS_HASH;
+    const uint64_t port_offloads = dev->data->dev_conf.rxmode.offloads;
+    port(dev).set_vlan_filter(port_offloads & RTE_ETH_RX_OFFLOAD_VLAN_FILTER);
     publish_rss(dev);
-    for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
-        if (by_ring(dev))
-            process(dev).rx[i] = make_ring_path(port(dev).ring(i), port(dev).flows());
-        else
-            process(dev).fd[i] = {.reader = &port(dev).reader(i),
-                                  .hash = with_hash ? shared(dev).tables : nullptr,
-                                  .rules = &port(dev).flows(),
-                                  .cookie = port(dev).state().config.cookie};
-    }
-    for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++)
-        process(dev).tx[i] = make_tx_path(port(dev).tx_fd(i));
-    dev->rx_pkt_burst = by_ring(dev) ? select_rx_burst(offloads) : rx_burst_fd;
-    dev->tx_pkt_burst = tx_burst;
-    if (int error = status(dev, port(dev).start(rss_config(shared(dev)), with_hash)))
+    if (int error = prepare_queues(dev))
         return error;
-    set_queue_states(dev, RTE_ETH_QUEUE_STATE_STARTED);
+    if (int error = install_interrupts(dev))
+        return error;
+    if (int error = status(dev, port(dev).start(rss_config(shared(dev)), hash_is_asked_for(dev)))) {
+        remove_interrupts(dev);
+        return error;
+    }
+    report_queue_states(dev, true);
     link_update(dev, 0);
     return 0;
 }
 
 int stop(rte_eth_dev *dev) {
     port(dev).stop();
-    for (RxQueue &queue : shared(dev).rx)
-        queue.segments = 0;
-    for (FdPath &path : process(dev).fd)
-        path.waiting = false;
-    set_queue_states(dev, RTE_ETH_QUEUE_STATE_STOPPED);
+    remove_interrupts(dev);
+    reset_queues(dev);
+    report_queue_states(dev, false);
     dev->data->dev_link.link_status = RTE_ETH_LINK_DOWN;
     return 0;
 }
@@ -192,7 +135,14 @@ int promiscuous_enable(rte_eth_dev *dev) { return status(dev, port(dev).set_prom
 int promiscuous_disable(rte_eth_dev *dev) { return status(dev, port(dev).set_promiscuous(false)); }
 int allmulticast_enable(rte_eth_dev *dev) { return status(dev, port(dev).set_all_multicast(true)); }
 int allmulticast_disable(rte_eth_dev *dev) { return status(dev, port(dev).set_all_multicast(false)); }
-int mtu_set(rte_eth_dev *dev, uint16_t mtu) { return status(dev, port(dev).set_mtu(mtu)); }
+
+int mtu_set(rte_eth_dev *dev, uint16_t mtu) {
+    if (int error = status(dev, port(dev).set_mtu(mtu)))
+        return error;
+    if (dev->data->dev_started)
+        warn_of_small_mbufs(dev, mtu);
+    return 0;
+}
 
 int mac_addr_set(rte_eth_dev *dev, rte_ether_addr *address) {
     return status(dev, port(dev).set_mac(from_dpdk(*address)));
@@ -210,6 +160,73 @@ int set_mc_addr_list(rte_eth_dev *dev, rte_ether_addr *addresses, uint32_t count
     std::vector<MacAddress> list(count);
     std::transform(addresses, addresses + count, list.begin(), from_dpdk);
     return status(dev, port(dev).set_multicast(list));
+}
+
+// ---- VLAN
+
+int vlan_filter_set(rte_eth_dev *dev, uint16_t id, int on) {
+    port(dev).set_vlan(id, on != 0);
+    return 0;
+}
+
+void vlan_strip_queue_set(rte_eth_dev *dev, uint16_t index, int on) {
+    RxQueue &queue = shared(dev).rx[index];
+    queue.own_offloads &= ~RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+    if (on)
+        queue.own_offloads |= RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+    queue.strip.store(on != 0, std::memory_order_relaxed);
+}
+
+/// `mask` says which of the offloads in the port's configuration have changed. ethdev lets no other pass.
+int vlan_offload_set(rte_eth_dev *dev, int mask) {
+    const uint64_t offloads = dev->data->dev_conf.rxmode.offloads;
+    if (mask & RTE_ETH_VLAN_STRIP_MASK)
+        for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
+            vlan_strip_queue_set(dev, i, (offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0);
+    if (mask & RTE_ETH_VLAN_FILTER_MASK)
+        port(dev).set_vlan_filter(offloads & RTE_ETH_RX_OFFLOAD_VLAN_FILTER);
+    return 0;
+}
+
+// ---- what else applications ask
+
+/// A tap has no pause frames.
+int flow_ctrl_get(rte_eth_dev *, rte_eth_fc_conf *conf) {
+    *conf = {};
+    conf->mode = RTE_ETH_FC_NONE;
+    return 0;
+}
+
+int flow_ctrl_set(rte_eth_dev *dev, rte_eth_fc_conf *conf) {
+    if (conf->mode == RTE_ETH_FC_NONE && !conf->autoneg)
+        return 0;
+    TAPFLOW_LOG(ERR, "%s: a tap sends no pause frames and obeys none", name(dev));
+    return -ENOTSUP;
+}
+
+/// A port's firmware are its BPF programs and the kernel that runs them.
+int fw_version_get(rte_eth_dev *dev, char *version, size_t size) {
+    const std::string text = "tapflow " TAPFLOW_VERSION ", " + std::string(by_ring(dev) ? "ring" : "fd") +
+                             " delivery, Linux " + kernel::release();
+    const auto length = static_cast<size_t>(std::snprintf(version, size, "%s", text.c_str()));
+    return length < size ? 0 : static_cast<int>(length + 1);
+}
+
+int priv_dump(rte_eth_dev *dev, FILE *file) {
+    const engine::Port &self = port(dev);
+    const tapflow_port_config &config = self.state().config;
+    std::fprintf(file, "tap: %s, interface %d\n", self.iface().c_str(), self.ifindex());
+    std::fprintf(file, "remote: %s\n", self.is_remote() ? self.remote_name().c_str() : "none");
+    std::fprintf(file, "delivery: %s%s%s\n", by_ring(dev) ? "ring" : "fd",
+                 self.why_not_ring().empty() ? "" : ", no ring because: ", self.why_not_ring().c_str());
+    std::fprintf(file, "classifier: flags %#x, stopped queues %#llx, cookie %#llx\n", config.flags,
+                 config.stopped_queues, config.cookie);
+    std::fprintf(file, "flow rules: %zu\n", port(dev).flows().size());
+    for (uint16_t i = 0; by_ring(dev) && i < dev->data->nb_rx_queues; i++)
+        if (self.is_set_up(i))
+            std::fprintf(file, "rx queue %u: %zu bytes, %u records wait\n", i, self.ring_bytes(i),
+                         self.ring(i).waiting(shared(dev).rx[i].descriptors));
+    return 0;
 }
 
 // ---- rte_flow
@@ -233,6 +250,7 @@ int close_port(rte_eth_dev *dev) {
         return 0;
     dev->rx_pkt_burst = rte_eth_pkt_burst_dummy;
     dev->tx_pkt_burst = rte_eth_pkt_burst_dummy;
+    remove_interrupts(dev);
     dev->process_private = nullptr;
     delete local;
     rte_free(std::exchange(shared(dev).tables, nullptr));
@@ -252,6 +270,17 @@ constexpr eth_dev_ops kPrimaryOps = [] {
     ops.tx_queue_setup = tx_queue_setup;
     ops.rx_queue_release = rx_queue_release;
     ops.tx_queue_release = tx_queue_release;
+    ops.rx_queue_start = rx_queue_start;
+    ops.rx_queue_stop = rx_queue_stop;
+    ops.tx_queue_start = tx_queue_start;
+    ops.tx_queue_stop = tx_queue_stop;
+    ops.rx_queue_intr_enable = rx_queue_intr_enable;
+    ops.rx_queue_intr_disable = rx_queue_intr_disable;
+    ops.rxq_info_get = rxq_info_get;
+    ops.txq_info_get = txq_info_get;
+    ops.rx_burst_mode_get = rx_burst_mode_get;
+    ops.tx_burst_mode_get = tx_burst_mode_get;
+    ops.tx_done_cleanup = tx_done_cleanup;
     ops.link_update = link_update;
     ops.is_removed = is_removed;
     ops.dev_set_link_up = set_link_up;
@@ -265,6 +294,13 @@ constexpr eth_dev_ops kPrimaryOps = [] {
     ops.mac_addr_add = mac_addr_add;
     ops.mac_addr_remove = mac_addr_remove;
     ops.set_mc_addr_list = set_mc_addr_list;
+    ops.vlan_filter_set = vlan_filter_set;
+    ops.vlan_offload_set = vlan_offload_set;
+    ops.vlan_strip_queue_set = vlan_strip_queue_set;
+    ops.flow_ctrl_get = flow_ctrl_get;
+    ops.flow_ctrl_set = flow_ctrl_set;
+    ops.fw_version_get = fw_version_get;
+    ops.eth_dev_priv_dump = priv_dump;
     ops.stats_get = stats_get;
     ops.stats_reset = stats_reset;
     ops.xstats_get = xstats_get;

@@ -37,16 +37,17 @@ inline uint16_t allocate(rte_mempool *pool, rte_mbuf **packets, uint16_t wanted)
     return wanted;
 }
 
-/// The receive function. `Checksum` and `Strip` say whether those offloads are on for any queue of the port.
-template <bool Checksum, bool Strip> uint16_t rx_burst(void *opaque, rte_mbuf **packets, uint16_t wanted) {
+/// The receive function. `Checksum` says whether that offload is on for any queue of the port.
+template <bool Checksum> uint16_t rx_burst(void *opaque, rte_mbuf **packets, uint16_t wanted) {
     auto &queue = *static_cast<RxQueue *>(opaque);
     const auto &local = *static_cast<const ProcessPrivate *>(rte_eth_devices[queue.port].process_private);
     const RingPath &path = local.rx[queue.id];
     const kernel::RingView &ring = path.ring;
     const uint16_t room = queue.room;
-    auto is_plain = [room](const tapflow_record *record) {
+    const bool strip = queue.strip.load(std::memory_order_relaxed);
+    auto is_plain = [room, strip](const tapflow_record *record) {
         return !(record->flags & kSpecialFlags) && record->length <= room &&
-               !(Strip && has_inline_tag(frame_of(record)));
+               !(strip && has_inline_tag(frame_of(record)));
     };
 
     kernel::RingCursor cursor = ring.begin();
@@ -124,10 +125,7 @@ RingPath make_ring_path(const kernel::RingView &ring, const engine::FlowRules &r
 }
 
 eth_rx_burst_t select_rx_burst(uint64_t offloads) {
-    const bool strip = offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
-    if (offloads & RTE_ETH_RX_OFFLOAD_CHECKSUM)
-        return strip ? rx_burst<true, true> : rx_burst<true, false>;
-    return strip ? rx_burst<false, true> : rx_burst<false, false>;
+    return offloads & RTE_ETH_RX_OFFLOAD_CHECKSUM ? rx_burst<true> : rx_burst<false>;
 }
 
 const uint32_t *supported_ptypes() {

@@ -6,9 +6,10 @@
 
 namespace tapflow::pmd {
 
-/// Rx offloads that the port has.
+/// Rx offloads that a queue has, and the port besides.
 constexpr uint64_t kRxOffloads = RTE_ETH_RX_OFFLOAD_RSS_HASH | RTE_ETH_RX_OFFLOAD_VLAN_STRIP |
                                  RTE_ETH_RX_OFFLOAD_CHECKSUM | RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_TCP_LRO;
+constexpr uint64_t kRxPortOffloads = kRxOffloads | RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
 
 /// Allocates memory: a queue's path is made when its port starts. `rules` outlive it.
 RingPath make_ring_path(const kernel::RingView &ring, const engine::FlowRules &rules);

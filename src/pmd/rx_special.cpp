@@ -95,7 +95,7 @@ struct Tag {
     bool present = false;
 
     Tag(const RxQueue &queue, const tapflow_record &record, const uint8_t *frame) {
-        const bool offload = queue.offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+        const bool offload = queue.strip.load(std::memory_order_relaxed);
         if (record.flags & TAPFLOW_RECORD_VLAN) {
             present = true;
             tci = record.vlan_tci;

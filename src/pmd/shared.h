@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/port.h"
+#include "engine/queue_interrupt.h"
 #include "flow/rewrite.h"
 #include "kernel/ring.h"
 #include "pmd/compat.h"
@@ -15,6 +16,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 namespace tapflow::pmd {
 
@@ -39,6 +41,9 @@ struct alignas(RTE_CACHE_LINE_SIZE) RxQueue {
     rte_mempool *pool = nullptr;
     uint64_t own_offloads = 0; ///< RTE_ETH_RX_OFFLOAD_* asked for at queue setup
     uint64_t offloads = 0;     ///< these and the port's, as of its start
+    uint16_t descriptors = 0;
+    bool deferred = false;          ///< does not start with the port
+    std::atomic<bool> strip{false}; ///< RTE_ETH_RX_OFFLOAD_VLAN_STRIP, which may change while the queue is polled
 
     Counter packets;
     Counter bytes;
@@ -50,6 +55,10 @@ struct alignas(RTE_CACHE_LINE_SIZE) RxQueue {
 struct alignas(RTE_CACHE_LINE_SIZE) TxQueue {
     uint16_t port = 0;
     uint16_t id = 0;
+    uint16_t descriptors = 0;
+    bool deferred = false; ///< does not start with the port
+    std::atomic<bool> stopped{false};
+    uint64_t offloads = 0; ///< RTE_ETH_TX_OFFLOAD_*
 
     Counter packets;
     Counter bytes;
@@ -105,6 +114,7 @@ struct ProcessPrivate {
     std::array<RingPath, kMaxQueues> rx; ///< delivery by ring
     std::array<FdPath, kMaxQueues> fd;   ///< delivery by fd
     std::array<TxPath, kMaxQueues> tx;
+    std::array<std::optional<engine::QueueInterrupt>, kMaxQueues> interrupts; ///< where the application asks for them
 };
 
 inline Shared &shared(const rte_eth_dev *dev) { return *static_cast<Shared *>(dev->data->dev_private); }

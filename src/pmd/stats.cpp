@@ -41,6 +41,7 @@ constexpr std::array kPortXstats{
     PortXstat{"rx_forged", &tapflow_port_counters::forged},
     PortXstat{"rule_dropped", &tapflow_port_counters::rule_dropped},
     PortXstat{"rx_no_queue", &tapflow_port_counters::no_queue},
+    PortXstat{"rx_queue_stopped", &tapflow_port_counters::queue_stopped},
 };
 
 uint64_t rx_errors(const rte_eth_dev *dev, uint16_t queue) {

@@ -178,6 +178,8 @@ TxPath make_tx_path(int fd) { return {fd, std::make_unique<uint8_t[]>(kScratchSi
 
 uint16_t tx_burst(void *opaque, rte_mbuf **packets, uint16_t count) {
     auto &queue = *static_cast<TxQueue *>(opaque);
+    if (queue.stopped.load(std::memory_order_relaxed)) [[unlikely]]
+        return 0;
     const rte_eth_dev &dev = rte_eth_devices[queue.port];
     const TxPath &path = static_cast<const ProcessPrivate *>(dev.process_private)->tx[queue.id];
     const size_t longest = dev.data->mtu + kEthernetOverhead;

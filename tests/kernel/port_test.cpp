@@ -274,7 +274,7 @@ TEST_F(PortLife, AQueueThatIsNotSetUpStopsTheStart) {
     must(opened->set_ring(0, 1U << 16U));
     const auto started = opened->start(rss_config(rss::kAllTypes, {0, 1}), true);
     ASSERT_FALSE(started);
-    EXPECT_EQ(started.error().message(), "install rings: Invalid argument (queue 1 is not set up)");
+    EXPECT_EQ(started.error().message(), "start port: Invalid argument (queue 1 is not set up)");
 }
 
 } // namespace

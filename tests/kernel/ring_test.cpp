@@ -94,11 +94,9 @@ int verdict_of_first_that_does_not_fit(LoadedClassifier &classifier) {
 TEST(RingFullOfARemotesPackets, IsStuckOnceItsReaderHasRestedForALease) {
     LoadedClassifier classifier(Cpu::V3, 1, 4096);
     tapflow_port_state &state = classifier.state();
-    state.config = {.lease_ns = kernel::monotonic_ns() + TAPFLOW_LEASE_NS * 100, // the application is alive
-                    .mac = packet::Mac("02:00:00:00:00:02").word(),
-                    .cookie = 0,
-                    .flags = TAPFLOW_PORT_STARTED,
-                    .reserved = {}};
+    state.config.lease_ns = kernel::monotonic_ns() + TAPFLOW_LEASE_NS * 100; // the application is alive
+    state.config.mac = packet::Mac("02:00:00:00:00:02").word();
+    state.config.flags = TAPFLOW_PORT_STARTED;
     tapflow_queue_counters &queue = state.queues[0];
 
     EXPECT_EQ(verdict_of_first_that_does_not_fit(classifier), TC_ACT_SHOT);

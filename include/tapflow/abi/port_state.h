@@ -66,12 +66,10 @@ struct tapflow_queue_counters {
     __u64 full_since_ns;     /* when that position was first seen with a full ring */
 };
 
-/*
- * Written by the process when a queue's reader is about to sleep (1) and when it is awake (0), and by BPF, which clears
- * it when it wakes that reader.
- */
+/* How a queue's reader is woken: `armed`, if it is neither 0 nor `rung`, says that it sleeps. */
 struct tapflow_queue_doorbell {
-    __u32 armed;
+    __u32 armed; /* written by the process: a new number for each sleep, 0 when awake */
+    __u32 rung;  /* written by BPF: the number of the sleep from which it has woken the reader */
 };
 
 struct tapflow_port_state {
@@ -82,7 +80,7 @@ struct tapflow_port_state {
     struct tapflow_queue_doorbell doorbells[TAPFLOW_QUEUES_MAX]; /* rx=ring */
     __u64 vlans[TAPFLOW_VLANS / 64];                             /* bit i of word j: VLAN ID 64 j + i is let in */
 };
-TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_state) == 256 + 36 * TAPFLOW_QUEUES_MAX + TAPFLOW_VLANS / 8,
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_state) == 256 + 40 * TAPFLOW_QUEUES_MAX + TAPFLOW_VLANS / 8,
                       "layout shared with BPF");
 
 /* Room for the unicast and multicast addresses that the application adds to the port's own. */
