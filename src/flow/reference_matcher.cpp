@@ -345,7 +345,7 @@ ReferenceVerdict ReferenceMatcher::match(const tapflow_flow_key &key, Direction 
     std::optional<Rank> behind;
     while (verdict.acted.size() < TAPFLOW_FLOW_STEPS) {
         const Rule *next = nullptr;
-        Rank best;
+        Rank best{};
         for (const auto &[id, rule] : rules_) {
             const Rank rank{rule.attributes.priority, id};
             if (rule.attributes.direction == direction && rule.attributes.group == group &&
