@@ -5,12 +5,14 @@
 
 #include <bpf/bpf_helpers.h>
 
-const volatile __u32 remote_ifindex = 0;
+#include "maps.h"
 
 SEC("tc")
 int tx_redirect(struct __sk_buff *skb) {
+    struct tapflow_port_state *state = port();
+    __u32 remote = state ? *(volatile __u32 *)&state->config.remote_ifindex : 0;
     (void)skb;
-    return (int)bpf_redirect(remote_ifindex, 0);
+    return remote ? (int)bpf_redirect(remote, 0) : TC_ACT_SHOT;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -20,9 +20,8 @@ void set_bit(__u64 &word, unsigned bit, bool on) {
 
 } // namespace
 
-Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(kernel::Delivery delivery, int tap_ifindex,
-                                                             int remote_ifindex) {
-    auto programs = kernel::Programs::load(delivery, tap_ifindex, remote_ifindex);
+Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(kernel::Delivery delivery, int tap_ifindex) {
+    auto programs = kernel::Programs::load(delivery, tap_ifindex);
     if (!programs)
         return programs.error();
     std::unique_ptr<BpfClassifier> classifier(new BpfClassifier(*std::move(programs)));
@@ -110,6 +109,10 @@ void BpfClassifier::set_flag(tapflow_port_flag flag, bool on) {
 
 void BpfClassifier::set_mac(const MacAddress &mac) {
     std::atomic_ref<__u64>(state().config.mac).store(mac.word(), std::memory_order_relaxed);
+}
+
+void BpfClassifier::set_remote(int ifindex) {
+    std::atomic_ref<__u32>(state().config.remote_ifindex).store(static_cast<__u32>(ifindex), std::memory_order_relaxed);
 }
 
 void BpfClassifier::set_queue_stopped(unsigned queue, bool stopped) {

@@ -23,8 +23,7 @@ namespace tapflow::engine {
 class BpfClassifier {
   public:
     /// As kernel::Programs::load().
-    static Result<std::unique_ptr<BpfClassifier>> create(kernel::Delivery delivery, int tap_ifindex,
-                                                         int remote_ifindex);
+    static Result<std::unique_ptr<BpfClassifier>> create(kernel::Delivery delivery, int tap_ifindex);
 
     [[nodiscard]] const kernel::Programs &programs() const { return *programs_; }
     /// The memory shared with the programs.
@@ -46,6 +45,8 @@ class BpfClassifier {
         return (std::atomic_ref<__u32>(state().config.flags).load(std::memory_order_relaxed) & flag) != 0;
     }
     void set_mac(const MacAddress &mac);
+    /// Where Tx goes in remote mode; 0: it is dropped.
+    void set_remote(int ifindex);
     /// Packets for a stopped queue are dropped.
     void set_queue_stopped(unsigned queue, bool stopped);
     [[nodiscard]] bool is_queue_stopped(unsigned queue) const {

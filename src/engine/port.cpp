@@ -2,6 +2,7 @@
 #include "engine/port.h"
 
 #include "engine/counters.h"
+#include "engine/port_internal.h"
 
 #include <algorithm>
 #include <array>
@@ -9,11 +10,6 @@
 
 namespace tapflow::engine {
 namespace {
-
-// include/uapi/linux/if_ether.h and drivers/net/tun.c (MAX_MTU): what a tap takes.
-constexpr unsigned kTapMaxMtu = 65521;
-
-constexpr const char *kTransmitRules = "tapflow_tx_rules";
 
 /// True for what the kernel refuses now and not for good: rights, memory, descriptors.
 bool may_pass(const Error &error) {
@@ -31,13 +27,16 @@ Result<std::unique_ptr<Port>> Port::open(const PortOptions &options) {
     auto netlink = kernel::Netlink::open();
     if (!netlink)
         return netlink.error();
+    auto monitor = kernel::LinkMonitor::open(); // before anything is looked up that may change
+    if (!monitor)
+        return monitor.error();
     std::optional<kernel::LinkInfo> remote;
     if (!options.remote.empty()) {
         auto found = kernel::get_link(**netlink, options.remote);
         if (!found)
             return found.error();
-        if (found->loopback)
-            return Error{EINVAL, "use " + options.remote + " as remote", "a loopback interface has no Ethernet peer"};
+        if (auto usable = check_usable_as_remote(*found); !usable)
+            return usable.error();
         if (options.remote == options.iface)
             return Error{EINVAL, "use " + options.remote + " as remote", "it is the tap itself"};
         remote = *std::move(found);
@@ -53,18 +52,27 @@ Result<std::unique_ptr<Port>> Port::open(const PortOptions &options) {
     auto tap = kernel::get_link(**netlink, tun->name());
     if (!tap)
         return tap.error();
-    std::unique_ptr<Port> port(
-        new Port(*std::move(netlink), *std::move(tun), *std::move(tap), existed, options.persist));
+    std::unique_ptr<Port> port(new Port(*std::move(netlink), *std::move(tun), *std::move(tap), existed, options));
+    port->monitor_ = *std::move(monitor);
+    if (auto home = port->tun_.netns()) {
+        auto id = kernel::namespace_id(*home);
+        if (!id)
+            return id.error();
+        port->tap_namespace_ = *id;
+        port->home_ = *std::move(home);
+    }
     if (auto built = port->build(options, remote); !built)
         return built.error();
     return port;
 }
 
-Port::Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::LinkInfo tap, bool existed, bool persist)
-    : netlink_(std::move(netlink)), tun_(std::move(tun)), tap_(std::move(tap)), existed_(existed), persist_(persist) {}
+Port::Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::LinkInfo tap, bool existed,
+           const PortOptions &options)
+    : netlink_(std::move(netlink)), tun_(std::move(tun)), tap_(std::move(tap)), existed_(existed),
+      persist_(options.persist), readopt_(options.readopt), remote_name_(options.remote) {}
 
 Result<void> Port::build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote) {
-    if (auto loaded = load_programs(options.rx, remote ? remote->index : 0); !loaded)
+    if (auto loaded = load_programs(options.rx); !loaded)
         return loaded.error();
 
     // What a killed process of ours has left on a persistent tap would still see packets that nobody reads, drop what
@@ -78,7 +86,7 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     if (auto set = tun_.set_steering(classifier_->programs().steer()); !set)
         return set.error();
     auto egress = kernel::Attachment::filter(*netlink_, tap_, kernel::Hook::Egress,
-                                             classifier_->programs().tap_egress(), "tapflow_egress");
+                                             classifier_->programs().tap_egress(), kTapFilter);
     if (!egress)
         return egress.error();
     tap_egress_.emplace(*std::move(egress));
@@ -108,7 +116,7 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
         if (auto set = kernel::set_link_mtu(*netlink_, tap_, mtu_); !set)
             return set.error();
     if (remote_ && mac_ != remote->mac)
-        if (auto joined = remote_->memberships().add(kernel::Membership::Unicast, mac_); !joined)
+        if (auto joined = remote_->set(kernel::Membership::Unicast, mac_, true); !joined)
             return joined.error();
     classifier_->set_mac(mac_);
     auto flows = FlowRules::create(*classifier_, [this](bool on) { return attach_transmit_rules(on); },
@@ -123,10 +131,8 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     return {};
 }
 
-Result<void> Port::load_programs(RxMode mode, int remote_ifindex) {
-    const auto load = [&](kernel::Delivery delivery) {
-        return BpfClassifier::create(delivery, tap_.index, remote_ifindex);
-    };
+Result<void> Port::load_programs(RxMode mode) {
+    const auto load = [&](kernel::Delivery delivery) { return BpfClassifier::create(delivery, tap_.index); };
     auto classifier = load(mode == RxMode::Fd ? kernel::Delivery::Fd : kernel::Delivery::Ring);
     if (!classifier && mode == RxMode::Auto && !may_pass(classifier.error())) {
         auto other = load(kernel::Delivery::Fd);
@@ -160,18 +166,9 @@ unsigned Port::mtu() const {
     return mtu_;
 }
 
-Result<PortLink> Port::link() const {
-    auto tap = kernel::get_link(*netlink_, tap_.index);
-    if (!tap)
-        return tap.error().code == ENODEV ? Result<PortLink>(PortLink{}) : tap.error();
-    PortLink link{true, tap->up && tap->carrier};
-    if (remote_) {
-        auto remote = kernel::get_link(*netlink_, remote_->ifindex());
-        if (!remote)
-            return remote.error().code == ENODEV ? Result<PortLink>(PortLink{}) : remote.error();
-        link.up = link.up && remote->up && remote->carrier;
-    }
-    return link;
+unsigned Port::max_mtu() const {
+    std::lock_guard lock(mutex_);
+    return max_mtu_;
 }
 
 Result<void> Port::set_mtu(unsigned mtu) {
@@ -224,7 +221,7 @@ Result<void> Port::set_reader(unsigned queue, unsigned frames) {
 // swallow what the remote sends to it.
 bool Port::readers_are_alive() {
     std::lock_guard lock(mutex_);
-    bool alive = true;
+    bool alive = !removed_ || readers_.empty();
     for (size_t i = 0; i < readers_.size(); i++) {
         if (!readers_[i] || classifier_->is_queue_stopped(static_cast<unsigned>(i)))
             continue;
@@ -236,20 +233,6 @@ bool Port::readers_are_alive() {
         polls_[i] = polls;
     }
     return alive;
-}
-
-/// In front of what sends a remote's packets on their way.
-Result<void> Port::attach_transmit_rules(bool on) {
-    transmit_rules_.reset();
-    if (!on)
-        return {};
-    auto attached = kernel::Attachment::tcx_or_filter(*netlink_, tap_, kernel::Hook::Ingress,
-                                                      classifier_->programs().transmit_rules(), kTransmitRules,
-                                                      kernel::kEarlyFilterPreference);
-    if (!attached)
-        return attached.error();
-    transmit_rules_.emplace(*std::move(attached));
-    return {};
 }
 
 Result<std::vector<uint64_t>> Port::written_records() const {
@@ -391,7 +374,7 @@ unsigned Port::rx_queues() const {
 }
 
 uint64_t Port::queue_drops() const {
-    const auto tap = kernel::get_link(*netlink_, tap_.index);
+    const auto tap = kernel::get_link(*netlink_, ifindex());
     if (!tap)
         return 0;
     // The tap counts what its filter refuses as well.
@@ -420,7 +403,7 @@ Result<void> Port::set_rss(const rss::RssConfig &config) {
 Result<void> Port::set_membership(kernel::Membership kind, const MacAddress &address, bool on) {
     if (!remote_)
         return {};
-    return on ? remote_->memberships().add(kind, address) : remote_->memberships().drop(kind, address);
+    return remote_->set(kind, address, on);
 }
 
 Result<void> Port::set_promiscuous(bool on) {

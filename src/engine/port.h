@@ -8,6 +8,8 @@
 #include "engine/remote.h"
 #include "kernel/attachment.h"
 #include "kernel/link.h"
+#include "kernel/link_monitor.h"
+#include "kernel/namespace.h"
 #include "kernel/netlink.h"
 #include "kernel/ring.h"
 #include "kernel/tun.h"
@@ -39,12 +41,23 @@ struct PortOptions {
     std::optional<MacAddress> mac; ///< the port's address; default: the remote's, or the tap's
     RxMode rx = RxMode::Auto;
     bool persist = false; ///< leave the tap behind when the port closes
+    bool readopt = false; ///< a remote that is gone comes back: the next interface of its name
 };
 
 /// What the link is like now.
 struct PortLink {
-    bool exists = false; ///< false once the tap or the remote has been deleted
+    bool exists = false; ///< false once the tap or, without PortOptions::readopt, the remote has been deleted
     bool up = false;     ///< administratively up and with carrier
+
+    bool operator==(const PortLink &) const = default;
+};
+
+/// What Port::link_event() has come to.
+struct LinkEvent {
+    bool concerned = false;         ///< a message was about the port's interfaces; the rest is void otherwise
+    PortLink link;                  ///< as it is now
+    std::optional<Error> trouble;   ///< why an interface could not be followed or adopted, if that is new
+    std::optional<std::string> did; ///< what has been done about an interface, for the log
 };
 
 /// Control plane of a port. Destroying it in any state takes everything back: the tap (unless persistent), the
@@ -62,21 +75,27 @@ class Port {
     Port &operator=(const Port &) = delete;
 
     [[nodiscard]] const std::string &iface() const { return tun_.name(); }
-    [[nodiscard]] int ifindex() const { return tap_.index; } ///< of the tap
+    [[nodiscard]] int ifindex() const; ///< of the tap, in the namespace that it is in
     [[nodiscard]] kernel::Delivery delivery() const { return classifier_->programs().delivery(); }
     /// Why RxMode::Auto came to deliver by fd; empty otherwise.
     [[nodiscard]] const std::string &why_not_ring() const { return why_not_ring_; }
     [[nodiscard]] bool is_remote() const { return remote_ != nullptr; }
     /// As it was when the port was opened; empty in local mode.
-    [[nodiscard]] std::string remote_name() const { return remote_ ? remote_->name() : std::string(); }
+    [[nodiscard]] const std::string &remote_name() const { return remote_name_; }
     [[nodiscard]] MacAddress mac() const;
     /// True if the tap was there before us: its MTU, addresses and MAC are its owner's.
     [[nodiscard]] bool tap_was_there() const { return existed_; }
 
     Result<PortLink> link() const;
+    /// Where messages about links come in; link_event() reads them. It may outlive the port.
+    [[nodiscard]] const std::shared_ptr<kernel::LinkMonitor> &link_monitor() const { return monitor_; }
+    /// Reads a limited number of messages from the monitor and does what they ask for: follows a local tap that was
+    /// moved to another network namespace, lets a remote go that is gone, takes over one that has come back.
+    LinkEvent link_event();
+
     [[nodiscard]] unsigned mtu() const;
     /// Largest MTU: the remote's own in remote mode, which is not ours to change.
-    [[nodiscard]] unsigned max_mtu() const { return max_mtu_; }
+    [[nodiscard]] unsigned max_mtu() const;
     Result<void> set_mtu(unsigned mtu);
 
     /// Sets the number of queues; only while stopped. Rings of queues that are no more are freed, and none is stopped.
@@ -138,11 +157,26 @@ class Port {
     [[nodiscard]] const tapflow_port_state &state() const { return classifier_->state(); }
 
   private:
-    Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::LinkInfo tap, bool existed, bool persist);
+    Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::LinkInfo tap, bool existed,
+         const PortOptions &options);
     Result<void> build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote);
-    Result<void> load_programs(RxMode mode, int remote_ifindex);
+    Result<void> load_programs(RxMode mode);
     bool readers_are_alive();
     Result<void> attach_transmit_rules(bool on);
+
+    // port_links.cpp, with mutex_ held
+    [[nodiscard]] Result<PortLink> present_link() const;
+    [[nodiscard]] Result<kernel::NamespaceId> where_tap_is() const;
+    [[nodiscard]] bool has_tap_filter() const;
+    [[nodiscard]] std::vector<WantedMembership> wanted_memberships(const MacAddress &own) const;
+    void check_tap(bool gone, bool lost, LinkEvent &event);
+    Result<void> follow_tap(const kernel::NamespaceId &where);
+    Result<void> attach_at_tap();
+    Result<void> attach_rules_at_tap(); ///< with tap_mutex_ held
+    void lose_tap();
+    void check_remote(bool gone, LinkEvent &event);
+    Result<void> adopt_remote(const kernel::LinkInfo &found);
+
     [[nodiscard]] Result<std::vector<uint64_t>> written_records() const;
     [[nodiscard]] bool has_read_up_to(std::span<const uint64_t> records) const;
     [[nodiscard]] unsigned rx_queues() const; ///< at least 1
@@ -153,9 +187,21 @@ class Port {
     mutable std::mutex mutex_;
     std::unique_ptr<kernel::Netlink> netlink_;
     kernel::Tun tun_;
-    kernel::LinkInfo tap_; ///< as it was when the port was opened; index and name identify it
+    mutable std::mutex tap_mutex_; ///< taken last: of what sits at the tap, and where that is
+    kernel::LinkInfo tap_;         ///< as it was when the port was opened; index and name identify it, and follow it
+    kernel::NamespaceId tap_namespace_{};
+    kernel::Fd
+        home_; ///< the namespace of the calling thread of open(), and of the remote; none: the kernel has but one
     bool existed_;
     bool persist_;
+    bool readopt_;
+    std::string remote_name_;
+    std::shared_ptr<kernel::LinkMonitor> monitor_;
+    bool removed_ = false;      ///< for good
+    bool unattached_ = false;   ///< the tap has been moved, and could not be followed
+    bool doomed_ = false;       ///< the tap is in a namespace that goes
+    bool egress_rules_ = false; ///< there are some
+    std::string last_trouble_;
     unsigned mtu_ = 0;
     unsigned max_mtu_ = 0;
     MacAddress mac_;

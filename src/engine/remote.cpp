@@ -6,24 +6,53 @@ namespace tapflow::engine {
 Result<std::unique_ptr<Remote>> Remote::attach(kernel::Netlink &netlink, const kernel::LinkInfo &tap,
                                                const kernel::LinkInfo &remote, BpfClassifier &classifier,
                                                std::function<bool()> alive) {
-    auto memberships = kernel::MembershipSocket::open(remote.index, remote.name);
-    if (!memberships)
-        return memberships.error();
     auto transmit = kernel::Attachment::tcx_or_filter(netlink, tap, kernel::Hook::Ingress,
                                                       classifier.programs().tx_redirect(), kTransmitFilter);
     if (!transmit)
         return transmit.error();
-    auto receive = kernel::Attachment::tcx_or_filter(netlink, remote, kernel::Hook::Ingress,
-                                                     classifier.programs().remote_ingress(), "tapflow_rx");
-    if (!receive)
-        return receive.error();
-    return std::unique_ptr<Remote>(new Remote(remote, *std::move(memberships), *std::move(transmit),
-                                              *std::move(receive), classifier.state().config, std::move(alive)));
+    std::unique_ptr<Remote> result(new Remote(classifier, *std::move(transmit), std::move(alive)));
+    if (auto adopted = result->adopt(netlink, remote, {}); !adopted)
+        return adopted.error();
+    return result;
 }
 
-Remote::Remote(kernel::LinkInfo link, kernel::MembershipSocket memberships, kernel::Attachment transmit,
-               kernel::Attachment receive, tapflow_port_config &config, std::function<bool()> alive)
-    : link_(std::move(link)), memberships_(std::move(memberships)), transmit_(std::move(transmit)),
-      receive_(std::move(receive)), lease_(config, std::move(alive)) {}
+Remote::Remote(BpfClassifier &classifier, kernel::Attachment transmit, std::function<bool()> alive)
+    : classifier_(classifier), transmit_(std::move(transmit)), lease_(classifier.state().config, std::move(alive)) {}
+
+Result<void> Remote::set(kernel::Membership kind, const MacAddress &address, bool on) {
+    if (!memberships_)
+        return {};
+    return on ? memberships_->add(kind, address) : memberships_->drop(kind, address);
+}
+
+void Remote::lose() {
+    classifier_.set_remote(0);
+    memberships_.reset();
+    if (receive_)
+        receive_->abandon();
+    receive_.reset();
+    link_.index = 0;
+}
+
+Result<void> Remote::adopt(kernel::Netlink &netlink, const kernel::LinkInfo &remote,
+                           std::span<const WantedMembership> memberships) {
+    auto socket = kernel::MembershipSocket::open(remote.index, remote.name);
+    if (!socket)
+        return socket.error();
+    // In front of the memberships, which make the kernel report a change of the interface: what fails here would be
+    // tried again for ever.
+    auto receive = kernel::Attachment::tcx_or_filter(netlink, remote, kernel::Hook::Ingress,
+                                                     classifier_.programs().remote_ingress(), "tapflow_rx");
+    if (!receive)
+        return receive.error();
+    for (const WantedMembership &membership : memberships)
+        if (auto added = socket->add(membership.kind, membership.address); !added)
+            return added.error();
+    link_ = remote;
+    memberships_.emplace(*std::move(socket));
+    receive_.emplace(*std::move(receive));
+    classifier_.set_remote(remote.index);
+    return {};
+}
 
 } // namespace tapflow::engine

@@ -11,11 +11,20 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
+#include <string>
 
 namespace tapflow::engine {
 
 /// Name of the filter, on kernels that have no TCX, by which the tap's Tx leaves.
 constexpr const char *kTransmitFilter = "tapflow_tx";
+
+/// What a port holds at its remote.
+struct WantedMembership {
+    kernel::Membership kind;
+    MacAddress address;
+};
 
 /// An interface whose ingress is classified and through which the tap's Tx leaves.
 ///
@@ -28,19 +37,29 @@ class Remote {
                                                   const kernel::LinkInfo &remote, BpfClassifier &classifier,
                                                   std::function<bool()> alive);
 
+    /// 0 while it is lost.
     [[nodiscard]] int ifindex() const { return link_.index; }
     [[nodiscard]] const std::string &name() const { return link_.name; }
-    kernel::MembershipSocket &memberships() { return memberships_; }
+    /// Changes a membership; without effect while the remote is lost.
+    Result<void> set(kernel::Membership kind, const MacAddress &address, bool on);
     Lease &lease() { return lease_; }
 
-  private:
-    Remote(kernel::LinkInfo link, kernel::MembershipSocket memberships, kernel::Attachment transmit,
-           kernel::Attachment receive, tapflow_port_config &config, std::function<bool()> alive);
+    /// The interface has been deleted, or moved to another namespace: nothing comes from it any more, and Tx is
+    /// dropped.
+    void lose();
+    /// Another interface takes a lost one's place. On failure it is left as it was found. To be called in the
+    /// interface's namespace.
+    Result<void> adopt(kernel::Netlink &netlink, const kernel::LinkInfo &remote,
+                       std::span<const WantedMembership> memberships);
 
+  private:
+    Remote(BpfClassifier &classifier, kernel::Attachment transmit, std::function<bool()> alive);
+
+    BpfClassifier &classifier_;
     kernel::LinkInfo link_;
-    kernel::MembershipSocket memberships_;
+    std::optional<kernel::MembershipSocket> memberships_;
     kernel::Attachment transmit_;
-    kernel::Attachment receive_;
+    std::optional<kernel::Attachment> receive_;
     Lease lease_;
 };
 

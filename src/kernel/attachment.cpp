@@ -87,6 +87,11 @@ Attachment::Attachment(Attachment &&other) noexcept
     : tcx_(std::move(other.tcx_)), netlink_(std::exchange(other.netlink_, nullptr)), filter_(std::move(other.filter_)),
       link_(std::move(other.link_)) {}
 
+void Attachment::abandon() {
+    tcx_.reset();
+    netlink_ = nullptr;
+}
+
 Attachment::~Attachment() {
     if (!netlink_)
         return;

@@ -38,6 +38,10 @@ class Attachment {
     Attachment &operator=(const Attachment &) = delete;
     ~Attachment();
 
+    /// For an interface that has gone, and has taken the filter along: nothing will be taken off, and nobody else's
+    /// that has its index now is touched.
+    void abandon();
+
     [[nodiscard]] bool is_tcx() const { return static_cast<bool>(tcx_); }
 
   private:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "kernel/netlink.h"
 
+#include "kernel/namespace.h"
+
 #include <linux/netlink.h>
 #include <netlink/errno.h>
 #include <netlink/msg.h>
@@ -19,6 +21,10 @@ constexpr int kAnswerTimeoutMs = 10'000;
 
 struct FreeDeleter {
     void operator()(void *memory) const { std::free(memory); } // nl_recv() allocates with malloc
+};
+
+struct SocketDeleter {
+    void operator()(nl_sock *socket) const { nl_socket_free(socket); }
 };
 
 int errno_of_libnl(int error) {
@@ -61,20 +67,31 @@ void NlMsgDeleter::operator()(nl_msg *message) const { nlmsg_free(message); }
 NlMsg make_request(int type, int flags) { return NlMsg(nlmsg_alloc_simple(type, flags | NLM_F_REQUEST | NLM_F_ACK)); }
 
 Result<std::unique_ptr<Netlink>> Netlink::open() {
-    nl_sock *socket = nl_socket_alloc();
+    auto socket = connect();
+    if (!socket)
+        return socket.error();
+    return std::unique_ptr<Netlink>(new Netlink(*socket));
+}
+
+Result<nl_sock *> Netlink::connect() {
+    std::unique_ptr<nl_sock, SocketDeleter> socket(nl_socket_alloc());
     if (!socket)
         return Error{ENOMEM, "open netlink socket", {}};
-    std::unique_ptr<Netlink> netlink(new Netlink(socket));
-    if (int error = nl_connect(socket, NETLINK_ROUTE); error < 0) // SOCK_CLOEXEC is libnl's default
+    if (int error = nl_connect(socket.get(), NETLINK_ROUTE); error < 0) // SOCK_CLOEXEC is libnl's default
         return Error{errno_of_libnl(error), "open netlink socket", nl_geterror(error)};
-    nl_socket_set_nonblocking(socket);
+    nl_socket_set_nonblocking(socket.get());
     const int on = 1;
-    setsockopt(nl_socket_get_fd(socket), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
-    setsockopt(nl_socket_get_fd(socket), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
-    return netlink;
+    setsockopt(nl_socket_get_fd(socket.get()), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
+    setsockopt(nl_socket_get_fd(socket.get()), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+    return socket.release();
 }
 
 Netlink::~Netlink() { nl_socket_free(socket_); }
+
+void Netlink::ask_in(std::function<Result<Fd>()> netns) {
+    std::lock_guard lock(mutex_);
+    elsewhere_ = std::move(netns);
+}
 
 Result<void> Netlink::request(const NlMsg &message, const std::string &what) {
     return request(message, what, [](const nlmsghdr *) {});
@@ -85,21 +102,36 @@ Result<void> Netlink::request(const NlMsg &message, const std::string &what,
     if (!message)
         return Error{ENOMEM, what, {}};
     std::lock_guard lock(mutex_);
-    if (int error = nl_send_auto(socket_, message.get()); error < 0)
-        return Error{errno_of_libnl(error), what, nl_geterror(error)};
-    const nlmsghdr *header = nlmsg_hdr(message.get());
-    return receive(header->nlmsg_seq, (header->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP, what, each);
+    if (!elsewhere_)
+        return exchange(socket_, message, what, each);
+    auto netns = elsewhere_();
+    if (!netns)
+        return netns.error();
+    std::unique_ptr<nl_sock, SocketDeleter> there;
+    auto opened = in_namespace(*netns, [&]() -> Result<void> {
+        auto socket = connect();
+        if (!socket)
+            return socket.error();
+        there.reset(*socket);
+        return {};
+    });
+    return opened ? exchange(there.get(), message, what, each) : opened;
 }
 
-Result<void> Netlink::receive(unsigned sequence, bool dump, const std::string &what,
-                              const std::function<void(const nlmsghdr *)> &each) {
+Result<void> Netlink::exchange(nl_sock *socket, const NlMsg &message, const std::string &what,
+                               const std::function<void(const nlmsghdr *)> &each) {
+    const nlmsghdr *request = nlmsg_hdr(message.get());
+    if (int error = nl_send_auto(socket, message.get()); error < 0)
+        return Error{errno_of_libnl(error), what, nl_geterror(error)};
+    const unsigned sequence = request->nlmsg_seq;
+    const bool dump = (request->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
     for (;;) {
-        pollfd ready{nl_socket_get_fd(socket_), POLLIN, 0};
+        pollfd ready{nl_socket_get_fd(socket), POLLIN, 0};
         if (::poll(&ready, 1, kAnswerTimeoutMs) == 0)
             return Error{ETIMEDOUT, what, "no answer from the kernel"};
         sockaddr_nl sender{};
         unsigned char *buffer = nullptr;
-        int length = nl_recv(socket_, &sender, &buffer, nullptr);
+        int length = nl_recv(socket, &sender, &buffer, nullptr);
         std::unique_ptr<unsigned char, FreeDeleter> owner(buffer);
         if (length == -NLE_AGAIN || length == -NLE_INTR || length == 0)
             continue;

@@ -2,6 +2,7 @@
 // A route-netlink socket whose errors carry the kernel's own words.
 #pragma once
 
+#include "kernel/fd.h"
 #include "tapflow/result.h"
 
 #include <functional>
@@ -35,6 +36,10 @@ class Netlink {
     Netlink(const Netlink &) = delete;
     Netlink &operator=(const Netlink &) = delete;
 
+    /// From now on asks the namespace that `netns` names, whichever that is then, over a socket for each request: an
+    /// open one would keep that namespace alive. Null: where it was opened.
+    void ask_in(std::function<Result<Fd>()> netns);
+
     /// Sends a request and waits for its ack. `what` says what is being attempted, for the Error.
     /// Errors: the kernel's errno with its extended-ack text; ETIMEDOUT after 10 s without an answer.
     Result<void> request(const NlMsg &message, const std::string &what);
@@ -45,11 +50,13 @@ class Netlink {
 
   private:
     explicit Netlink(nl_sock *socket) : socket_(socket) {}
-    Result<void> receive(unsigned sequence, bool dump, const std::string &what,
-                         const std::function<void(const nlmsghdr *)> &each);
+    static Result<nl_sock *> connect();
+    static Result<void> exchange(nl_sock *socket, const NlMsg &message, const std::string &what,
+                                 const std::function<void(const nlmsghdr *)> &each);
 
     std::mutex mutex_;
     nl_sock *socket_;
+    std::function<Result<Fd>()> elsewhere_;
 };
 
 } // namespace tapflow::kernel

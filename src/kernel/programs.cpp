@@ -58,7 +58,7 @@ struct Programs::Objects {
 
     Result<void> load_ring();
     Result<void> load_fd(int tap_ifindex);
-    Result<void> load_common(int remote_ifindex);
+    Result<void> load_common();
     Result<void> load_transmit_rules();
     template <typename Maps> void take_flow_maps(const Maps &maps) {
         flow_directory = bpf_map__fd(maps.flow_directory);
@@ -128,15 +128,13 @@ Result<void> Programs::Objects::load_transmit_rules() {
     return {};
 }
 
-Result<void> Programs::Objects::load_common(int remote_ifindex) {
+Result<void> Programs::Objects::load_common() {
     steer.reset(steer_bpf__open_and_load());
     if (!steer)
         return load_error("steer");
     tx_redirect.reset(tx_redirect_bpf__open());
-    if (!tx_redirect)
-        return load_error("tx_redirect");
-    tx_redirect->rodata->remote_ifindex = static_cast<uint32_t>(remote_ifindex);
-    if (tx_redirect_bpf__load(tx_redirect.get()) < 0)
+    if (!tx_redirect || bpf_map__reuse_fd(tx_redirect->maps.port_state, port_state) < 0 ||
+        tx_redirect_bpf__load(tx_redirect.get()) < 0)
         return load_error("tx_redirect");
     if (auto loaded = load_transmit_rules(); !loaded)
         return loaded.error();
@@ -150,12 +148,12 @@ Result<void> Programs::Objects::load_common(int remote_ifindex) {
 Programs::Programs(std::unique_ptr<Objects> objects) : objects_(std::move(objects)) {}
 Programs::~Programs() = default;
 
-Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifindex, int remote_ifindex) {
+Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifindex) {
     (void)take_libbpf_warning();
     auto objects = std::make_unique<Objects>();
     auto loaded = delivery == Delivery::Ring ? objects->load_ring() : objects->load_fd(tap_ifindex);
     if (loaded)
-        loaded = objects->load_common(remote_ifindex);
+        loaded = objects->load_common();
     if (!loaded)
         return loaded.error();
     return std::unique_ptr<Programs>(new Programs(std::move(objects)));

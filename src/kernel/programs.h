@@ -20,9 +20,9 @@ enum class Delivery : uint8_t {
 /// Owns the loaded programs and maps. The fds it names are its own and live as long as it does.
 class Programs {
   public:
-    /// Loads everything. In remote mode `remote_ifindex` is where Tx goes, and `tap_ifindex` where Rx goes on its way
-    /// to an fd; 0 in local mode. Errors: what the verifier or libbpf said, in the details.
-    static Result<std::unique_ptr<Programs>> load(Delivery delivery, int tap_ifindex, int remote_ifindex);
+    /// Loads everything. `tap_ifindex` is where a remote's packets go on their way to an fd. Errors: what the verifier
+    /// or libbpf said, in the details.
+    static Result<std::unique_ptr<Programs>> load(Delivery delivery, int tap_ifindex);
     ~Programs();
     Programs(const Programs &) = delete;
     Programs &operator=(const Programs &) = delete;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "kernel/tun.h"
 
+#include "kernel/namespace.h"
 #include "kernel/tun_reader.h"
 
 #include <fcntl.h>
@@ -81,18 +82,46 @@ Result<std::string> Tun::current_name() const {
     return std::string(request.ifr_name);
 }
 
+Result<Fd> Tun::netns() const {
+    Fd fd(ioctl(queues_[0].get(), TUNGETDEVNETNS));
+    if (!fd)
+        return ioctl_error("look up network namespace");
+    return fd;
+}
+
+/// A queue of the device under its present name, in its present namespace: a tap's fd belongs to the one in which it
+/// was opened.
+Result<Fd> Tun::attach_queue() const {
+    const auto name = current_name();
+    if (!name)
+        return name.error();
+    auto where = netns();
+    if (!where)
+        return where.error();
+    Fd fd;
+    auto done = in_namespace(*where, [&]() -> Result<void> {
+        auto next = attach(*name);
+        if (!next)
+            return next.error();
+        fd = std::move(next->fd);
+        return {};
+    });
+    if (!done)
+        return done.error();
+    return fd;
+}
+
 Result<void> Tun::set_queues(size_t count) {
     if (count == 0)
         count = 1;
     const size_t before = queues_.size();
     while (queues_.size() < count) {
-        const auto name = current_name();
-        auto next = name ? attach(*name) : name.error();
+        auto next = attach_queue();
         if (!next) {
             queues_.resize(before);
             return next.error();
         }
-        queues_.push_back(std::move(next->fd));
+        queues_.push_back(*std::move(next));
     }
     queues_.resize(count);
     return set_carrier(carrier_); // attaching a queue has switched it on (tun_set_iff)

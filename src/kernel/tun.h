@@ -52,7 +52,16 @@ class Tun {
     /// The fd of a queue; owned by this object.
     [[nodiscard]] int queue(size_t index) const { return queues_[index].get(); }
 
-    /// Opens or closes queues until there are `count` (at least 1), also of a device that was renamed meanwhile.
+    /// False once the device has been deleted.
+    [[nodiscard]] bool exists() const { return static_cast<bool>(current_name()); }
+    /// What the device is called now. Errors: EBADFD when it was deleted.
+    [[nodiscard]] Result<std::string> current_name() const;
+    /// The network namespace that the device is in now (TUNGETDEVNETNS). Errors: EBADFD when it was deleted, EINVAL
+    /// while its namespace goes.
+    [[nodiscard]] Result<Fd> netns() const;
+
+    /// Opens or closes queues until there are `count` (at least 1), also of a device that was renamed or moved to
+    /// another namespace meanwhile.
     /// Errors: EBADFD when the device was deleted and there are queues to open.
     Result<void> set_queues(size_t count);
     Result<void> set_persistent(bool persistent);
@@ -70,7 +79,7 @@ class Tun {
   private:
     Tun(std::string name, Fd first) : name_(std::move(name)) { queues_.push_back(std::move(first)); }
     [[nodiscard]] Error ioctl_error(const char *what) const;
-    [[nodiscard]] Result<std::string> current_name() const;
+    [[nodiscard]] Result<Fd> attach_queue() const;
 
     std::string name_; ///< as it was when the device was opened
     std::vector<Fd> queues_;

@@ -102,6 +102,8 @@ Result<void> apply(Devargs &devargs, const std::string &key, const std::string &
     }
     if (key == "persist")
         return choose(kSwitch, key, value, options.persist);
+    if (key == "readopt")
+        return choose(kSwitch, key, value, options.readopt);
     if (key == "rx")
         return choose(kRxModes, key, value, options.rx);
     if (key == "reta_size")
@@ -110,7 +112,8 @@ Result<void> apply(Devargs &devargs, const std::string &key, const std::string &
         return choose(kKeySizes, key, value, devargs.rss_key_size);
     if (key == "rss_function")
         return choose(kRssFunctions, key, value, devargs.rss_function);
-    return bad(key, {}, "unknown; known are iface, remote, mac, persist, rx, reta_size, rss_key_size, rss_function");
+    return bad(key, {},
+               "unknown; known are iface, remote, mac, persist, readopt, rx, reta_size, rss_key_size, rss_function");
 }
 
 } // namespace

@@ -3,6 +3,7 @@
 #include "pmd/compat.h"
 #include "pmd/devargs.h"
 #include "pmd/ethdev.h"
+#include "pmd/events.h"
 #include "pmd/log.h"
 #include "pmd/shared.h"
 
@@ -62,12 +63,17 @@ int probe_primary(rte_vdev_device *vdev) {
     dev->data->mtu = static_cast<uint16_t>(local->port->mtu());
     dev->data->promiscuous = 0;
     dev->data->all_multicast = 0;
-    dev->data->dev_flags |= RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE;
+    dev->data->dev_flags |= RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE | RTE_ETH_DEV_INTR_LSC | RTE_ETH_DEV_INTR_RMV;
     dev->data->numa_node = vdev->device.numa_node;
     dev->process_private = local.release();
     dev->dev_ops = &kPrimaryOps;
     dev->rx_pkt_burst = rte_eth_pkt_burst_dummy;
     dev->tx_pkt_burst = rte_eth_pkt_burst_dummy;
+    if (const int error = listen_to_links(dev)) {
+        close_port(dev);
+        rte_eth_dev_release_port(dev);
+        return error;
+    }
     rte_eth_dev_probing_finish(dev);
     if (!port(dev).why_not_ring().empty())
         TAPFLOW_LOG(NOTICE, "%s: delivers by fd, because rings cannot be had here: %s", device,
@@ -125,7 +131,7 @@ RTE_INIT(tapflow_register) {
 } // namespace tapflow::pmd
 
 TAPFLOW_EXPORT_NAME(net_tap);
-RTE_PMD_REGISTER_PARAM_STRING(net_tap,
-                              "iface=<string> remote=<string> mac=<address>|fixed persist=<0|1> rx=auto|ring|fd "
-                              "reta_size=128|256|512 rss_key_size=40|52 "
-                              "rss_function=toeplitz|simple_xor|symmetric_toeplitz|symmetric_toeplitz_sort");
+RTE_PMD_REGISTER_PARAM_STRING(
+    net_tap, "iface=<string> remote=<string> mac=<address>|fixed persist=<0|1> readopt=<0|1> rx=auto|ring|fd "
+             "reta_size=128|256|512 rss_key_size=40|52 "
+             "rss_function=toeplitz|simple_xor|symmetric_toeplitz|symmetric_toeplitz_sort");

@@ -2,6 +2,7 @@
 #include "pmd/ethdev.h"
 
 #include "kernel/release.h"
+#include "pmd/events.h"
 #include "pmd/flow.h"
 #include "pmd/interrupts.h"
 #include "pmd/log.h"
@@ -86,14 +87,14 @@ const uint32_t *supported_ptypes_get(rte_eth_dev *) { return supported_ptypes();
 
 // ---- start, stop, close
 
-int link_update(rte_eth_dev *dev, int) {
-    rte_eth_link link{};
-    link.link_speed = RTE_ETH_SPEED_NUM_10G; // as DPDK's tap: a number that applications can live with
-    link.link_duplex = RTE_ETH_LINK_FULL_DUPLEX;
-    link.link_autoneg = RTE_ETH_LINK_FIXED;
+int refresh_link(rte_eth_dev *dev) {
     const auto now = port(dev).link();
-    link.link_status = now && now->up ? RTE_ETH_LINK_UP : RTE_ETH_LINK_DOWN;
-    return rte_eth_linkstatus_set(dev, &link);
+    return set_link_status(dev, now && now->up);
+}
+
+int link_update(rte_eth_dev *dev, int) {
+    const LinkEventsHeld held(dev);
+    return refresh_link(dev);
 }
 
 int is_removed(rte_eth_dev *dev) {
@@ -102,8 +103,8 @@ int is_removed(rte_eth_dev *dev) {
 }
 
 int start(rte_eth_dev *dev) {
-    const uint64_t port_offloads = dev->data->dev_conf.rxmode.offloads;
-    port(dev).set_vlan_filter(port_offloads & RTE_ETH_RX_OFFLOAD_VLAN_FILTER);
+    LinkEventsHeld held(dev);
+    port(dev).set_vlan_filter(dev->data->dev_conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_VLAN_FILTER);
     publish_rss(dev);
     if (int error = prepare_queues(dev))
         return error;
@@ -114,23 +115,34 @@ int start(rte_eth_dev *dev) {
         return error;
     }
     report_queue_states(dev, true);
-    link_update(dev, 0);
+    refresh_link(dev);
+    held.told();
     return 0;
 }
 
 int stop(rte_eth_dev *dev) {
+    LinkEventsHeld held(dev);
     port(dev).stop();
     remove_interrupts(dev);
     reset_queues(dev);
     report_queue_states(dev, false);
     dev->data->dev_link.link_status = RTE_ETH_LINK_DOWN;
+    held.told();
     return 0;
 }
 
 // ---- link, addresses, modes
 
-int set_link_up(rte_eth_dev *dev) { return status(dev, port(dev).set_link_up(true)); }
-int set_link_down(rte_eth_dev *dev) { return status(dev, port(dev).set_link_up(false)); }
+/// The kernel reports a change of the carrier within a second; who asks for the status has it at once.
+int set_link(rte_eth_dev *dev, bool up) {
+    const LinkEventsHeld held(dev);
+    const int error = status(dev, port(dev).set_link_up(up));
+    refresh_link(dev);
+    return error;
+}
+
+int set_link_up(rte_eth_dev *dev) { return set_link(dev, true); }
+int set_link_down(rte_eth_dev *dev) { return set_link(dev, false); }
 int promiscuous_enable(rte_eth_dev *dev) { return status(dev, port(dev).set_promiscuous(true)); }
 int promiscuous_disable(rte_eth_dev *dev) { return status(dev, port(dev).set_promiscuous(false)); }
 int allmulticast_enable(rte_eth_dev *dev) { return status(dev, port(dev).set_all_multicast(true)); }
@@ -248,6 +260,7 @@ int close_port(rte_eth_dev *dev) {
     auto *local = static_cast<ProcessPrivate *>(dev->process_private);
     if (!local)
         return 0;
+    stop_listening(dev);
     dev->rx_pkt_burst = rte_eth_pkt_burst_dummy;
     dev->tx_pkt_burst = rte_eth_pkt_burst_dummy;
     remove_interrupts(dev);

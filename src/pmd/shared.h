@@ -108,9 +108,12 @@ struct TxPath {
     std::unique_ptr<uint8_t[]> scratch; ///< kScratchSize bytes for headers that differ from the mbuf's
 };
 
+class LinkListener;
+
 /// process_private: file descriptors and C++ objects.
 struct ProcessPrivate {
     std::unique_ptr<engine::Port> port;
+    LinkListener *listener = nullptr;    ///< see listen_to_links()
     std::array<RingPath, kMaxQueues> rx; ///< delivery by ring
     std::array<FdPath, kMaxQueues> fd;   ///< delivery by fd
     std::array<TxPath, kMaxQueues> tx;

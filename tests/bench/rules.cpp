@@ -66,7 +66,7 @@ tapflow_flow_key key_for(uint32_t i) {
 /// The classifier with rules, without an interface.
 struct Port {
     std::unique_ptr<engine::BpfClassifier> classifier =
-        test::must(engine::BpfClassifier::create(kernel::Delivery::Ring, 0, 0));
+        test::must(engine::BpfClassifier::create(kernel::Delivery::Ring, 0));
     std::unique_ptr<engine::FlowRules> rules = test::must(engine::FlowRules::create(
         *classifier, [](bool) { return Result<void>(); },
         {[] { return std::vector<uint64_t>(); }, [](std::span<const uint64_t>) { return true; }}));

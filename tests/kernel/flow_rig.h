@@ -39,7 +39,7 @@ class FlowRig {
     explicit FlowRig(unsigned queues = 16, size_t ring_bytes = 64U << 10U,
                      const AttachEgress &attach_egress = nothing_to_attach,
                      kernel::Delivery delivery = kernel::Delivery::Ring)
-        : classifier_(must(engine::BpfClassifier::create(delivery, 0, 0))),
+        : classifier_(must(engine::BpfClassifier::create(delivery, 0))),
           rules_(must(engine::FlowRules::create(
               *classifier_, attach_egress,
               {[] { return std::vector<uint64_t>(); }, [](std::span<const uint64_t>) { return true; }}))) {

@@ -47,7 +47,7 @@ TEST_F(Netlinks, AnInterfaceThatDoesNotExistIsEnodevAndNamed) {
 }
 
 TEST_F(Netlinks, ARefusalCarriesTheKernelsWords) {
-    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0, 0));
+    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     const kernel::BpfFilter filter{link().index, Hook::Ingress, 7, 1, "test"};
     const auto added = kernel::add_filter(*netlink, filter, programs->tap_egress());
     ASSERT_FALSE(added) << "there is no clsact to add it to";
@@ -165,7 +165,7 @@ TEST_F(Netlinks, ClsactIsAddedOnce) {
 }
 
 TEST_F(Netlinks, AFilterIsWhereItWasPut) {
-    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0, 0));
+    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     must(kernel::ensure_clsact(*netlink, link()));
     const kernel::BpfFilter filter{link().index, Hook::Egress, 31, 5, "here"};
     must(kernel::add_filter(*netlink, filter, programs->tap_egress()));
@@ -181,7 +181,7 @@ TEST_F(Netlinks, AFilterIsWhereItWasPut) {
 }
 
 TEST_F(Netlinks, AnAttachmentTakesBackTheQdiscThatItHasAdded) {
-    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0, 0));
+    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     const std::string before = interface_state(ns, "v0");
     {
         const auto attachment =
@@ -194,7 +194,7 @@ TEST_F(Netlinks, AnAttachmentTakesBackTheQdiscThatItHasAdded) {
 }
 
 TEST_F(Netlinks, AnAttachmentLeavesItsOwnersQdiscAndFilters) {
-    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0, 0));
+    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     ns.must_run({"tc", "qdisc", "add", "dev", "v0", "clsact"});
     ns.must_run({"tc", "filter", "add", "dev", "v0", "ingress", "protocol", "ip", "pref", "10", "u32", "match", "u32",
                  "0", "0", "classid", "1:1"});
@@ -211,7 +211,7 @@ TEST_F(Netlinks, AnAttachmentLeavesItsOwnersQdiscAndFilters) {
 }
 
 TEST_F(Netlinks, AnAttachmentTakesOverItsOwnFilterAndNobodyElses) {
-    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0, 0));
+    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     must(kernel::ensure_clsact(*netlink, link()));
     kernel::BpfFilter left_behind{link().index, Hook::Egress, kernel::kFilterPreference, 1, "ours"};
     must(kernel::add_filter(*netlink, left_behind, programs->tap_egress()));
@@ -234,7 +234,7 @@ TEST_F(Netlinks, AnAttachmentTakesOverItsOwnFilterAndNobodyElses) {
 }
 
 TEST_F(Netlinks, AnAttachmentTakesBackTheQdiscOfTheKilledOneBefore) {
-    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0, 0));
+    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     const std::string before = interface_state(ns, "v0");
     const pid_t killed = fork();
     ASSERT_GE(killed, 0);
@@ -256,7 +256,7 @@ TEST_F(Netlinks, AnAttachmentTakesBackTheQdiscOfTheKilledOneBefore) {
 }
 
 TEST_F(Netlinks, AQdiscThatSomebodyElseUsesByNowStays) {
-    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0, 0));
+    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     {
         const auto attachment =
             must(Attachment::filter(*netlink, link(), Hook::Ingress, programs->remote_ingress(), "ours"));
@@ -268,7 +268,7 @@ TEST_F(Netlinks, AQdiscThatSomebodyElseUsesByNowStays) {
 }
 
 TEST_F(Netlinks, ATcxAttachmentNeedsNoQdiscAndGoesWithItsOwner) {
-    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0, 0));
+    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     const std::string before = interface_state(ns, "v0");
     {
         auto attachment =
@@ -292,7 +292,7 @@ TEST_F(Netlinks, AnAttachmentThatFailsLeavesNothing) {
 }
 
 TEST_F(Netlinks, AnAttachmentOutlivesItsInterface) {
-    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0, 0));
+    const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     const auto attachment =
         must(Attachment::filter(*netlink, link(), Hook::Ingress, programs->remote_ingress(), "ours"));
     ns.must_run({"ip", "link", "delete", "v0"});

@@ -204,7 +204,7 @@ TEST_F(PortLife, WhatAKilledProcessHasLeftInTheWayOfTxIsTakenOff) {
     ns.must_run({"ip", "tuntap", "add", "dev", "tap0", "mode", "tap", "multi_queue"});
     const auto netlink = must(kernel::Netlink::open());
     const auto tap = must(kernel::get_link(*netlink, "tap0"));
-    const auto classifier = must(engine::BpfClassifier::create(kernel::Delivery::Ring, 0, 0));
+    const auto classifier = must(engine::BpfClassifier::create(kernel::Delivery::Ring, 0));
     (void)must(kernel::ensure_clsact(*netlink, tap));
     for (const auto &[preference, name] : {std::pair{kernel::kEarlyFilterPreference, "tapflow_tx_rules"},
                                            std::pair{kernel::kFilterPreference, "tapflow_tx"}})

@@ -55,13 +55,18 @@ class Ethdev : public testing::Test {
 
     void TearDown() override {
         if (pool_ != nullptr) {
-            EXPECT_EQ(rte_eth_dev_stop(port_), 0);
-            EXPECT_EQ(rte_eth_dev_close(port_), 0);
+            if (!closed_) {
+                EXPECT_EQ(rte_eth_dev_stop(port_), 0);
+                EXPECT_EQ(rte_eth_dev_close(port_), 0);
+            }
             EXPECT_FALSE(ns_.find_link("tap0"));
         }
         rte_eal_cleanup();
         std::filesystem::remove_all(runtime_directory_);
     }
+
+    /// To be said by a test that closes the port itself.
+    void leave_closed() { closed_ = true; }
 
     void configure_and_start(uint16_t queues) { configure_and_start(queues, queues); }
 
@@ -161,6 +166,7 @@ class Ethdev : public testing::Test {
     std::filesystem::path runtime_directory_;
     rte_mempool *pool_ = nullptr;
     uint16_t port_ = 0;
+    bool closed_ = false;
 };
 
 } // namespace tapflow::test

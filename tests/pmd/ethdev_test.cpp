@@ -87,17 +87,6 @@ TEST_F(Ethdev, MayBeIsolatedBeforeItIsConfigured) {
     configure_and_start(1);
 }
 
-/// Events that the driver does not report yet are refused, not silently absent.
-TEST_F(Ethdev, RefusesToReportLinkChangesAndRemovalByInterrupt) {
-    for (const bool link_change : {true, false}) {
-        rte_eth_conf conf{};
-        conf.intr_conf.lsc = link_change ? 1 : 0;
-        conf.intr_conf.rmv = link_change ? 0 : 1;
-        EXPECT_EQ(rte_eth_dev_configure(port(), 1, 1, &conf), -EINVAL) << link_change;
-    }
-    configure_and_start(1);
-}
-
 /// Where a queue's number is taken for the order in which it came, the last one's packets are the first one's.
 TEST_F(Ethdev, QueuesMayBeSetUpInAnyOrder) {
     constexpr uint16_t kQueues = 4;

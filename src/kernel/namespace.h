@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Network namespaces: which one it is, and doing something in another one.
+#pragma once
+
+#include "kernel/fd.h"
+#include "tapflow/result.h"
+
+#include <cstdint>
+#include <functional>
+
+namespace tapflow::kernel {
+
+/// What tells namespaces from each other, as long as they exist: device and inode (namespaces(7)).
+struct NamespaceId {
+    uint64_t device = 0;
+    uint64_t inode = 0;
+
+    bool operator==(const NamespaceId &) const = default;
+};
+
+Result<NamespaceId> namespace_id(const Fd &netns);
+
+/// Calls `act` with the calling thread in that namespace, or, when it is in another one, in a thread that ends there:
+/// nothing has to be put back, and so nothing can remain in a wrong one.
+/// Errors: those of `act`, EPERM without CAP_SYS_ADMIN in both namespaces.
+Result<void> in_namespace(const Fd &netns, const std::function<Result<void>()> &act);
+
+} // namespace tapflow::kernel
