@@ -13,6 +13,8 @@
 
 #include "rss/rss_config.h"
 
+#include <sys/queue.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -25,6 +27,48 @@
 #endif
 
 namespace tapflow::pmd {
+
+/// Whether the libraries are of the release that this is compiled for. Their names stay the same for a year (25.11 and
+/// 26.07 are both librte_eal.so.26), a driver's structures do not.
+inline bool is_compiled_for_this_dpdk() {
+    return rte_version_year() == RTE_VER_YEAR && rte_version_month() == RTE_VER_MONTH;
+}
+
+/// The vdev driver that was registered before `driver`, which is registered; null: it is the first.
+// 26.07: the links between a bus's drivers are in rte_driver; before, in each bus's own structure.
+#if RTE_VERSION >= RTE_VERSION_NUM(26, 7, 0, 0)
+inline rte_vdev_driver *driver_before(rte_vdev_driver &driver) {
+    TAILQ_HEAD(DriverList, rte_driver);
+    rte_driver *before = TAILQ_PREV(&driver.driver, DriverList, next);
+    return before ? RTE_BUS_DRIVER(before, rte_vdev_driver) : nullptr;
+}
+#else
+inline rte_vdev_driver *driver_before(rte_vdev_driver &driver) {
+    TAILQ_HEAD(DriverList, rte_vdev_driver);
+    return TAILQ_PREV(&driver, DriverList, next);
+}
+#endif
+
+// 24.03: a number says how many packet types there are; before, RTE_PTYPE_UNKNOWN behind them.
+#if RTE_VERSION >= RTE_VERSION_NUM(24, 3, 0, 0)
+template <auto Get> constexpr eth_dev_supported_ptypes_get_t kSupportedPtypesOp = Get;
+#else
+template <auto Get>
+constexpr eth_dev_supported_ptypes_get_t kSupportedPtypesOp = [](rte_eth_dev *dev) {
+    size_t count = 0;
+    return Get(dev, &count);
+};
+#endif
+
+// 25.11: the statistics of queues have a structure of their own, which may be missing.
+#if RTE_VERSION >= RTE_VERSION_NUM(25, 11, 0, 0)
+using QueueStats = eth_queue_stats;
+template <auto Get> constexpr eth_stats_get_t kStatsOp = Get;
+#else
+using QueueStats = rte_eth_stats;
+template <auto Get>
+constexpr eth_stats_get_t kStatsOp = [](rte_eth_dev *dev, rte_eth_stats *stats) { return Get(dev, stats, stats); };
+#endif
 
 /// The hash function that DPDK's stands for; none: one that is not known here.
 inline std::optional<rss::Function> hash_function(rte_eth_hash_function function, rss::Function by_default) {

@@ -7,8 +7,6 @@
 #include "pmd/log.h"
 #include "pmd/shared.h"
 
-#include <sys/queue.h>
-
 #include <algorithm>
 #include <memory>
 #include <new>
@@ -111,10 +109,9 @@ constinit rte_vdev_driver driver = [] {
 /// The bus takes the first driver whose name is a prefix of the device's, so an in-tree net_tap that was registered
 /// before us must go. The bus has no way to list drivers; the list's own links lead back from our entry.
 void evict_in_tree_driver() {
-    TAILQ_HEAD(DriverList, rte_vdev_driver);
-    rte_vdev_driver *former = TAILQ_PREV(&driver, DriverList, next);
+    rte_vdev_driver *former = driver_before(driver);
     while (former) {
-        rte_vdev_driver *before = TAILQ_PREV(former, DriverList, next);
+        rte_vdev_driver *before = driver_before(*former);
         if (former->driver.name && std::string_view(former->driver.name) == kDriverName)
             rte_vdev_unregister(former);
         former = before;
@@ -124,6 +121,10 @@ void evict_in_tree_driver() {
 } // namespace
 
 RTE_INIT(tapflow_register) {
+    if (!is_compiled_for_this_dpdk()) {
+        TAPFLOW_LOG(ERR, "not loaded: it is compiled for another release of DPDK than %s", rte_version());
+        return;
+    }
     rte_vdev_register(&driver);
     evict_in_tree_driver();
 }

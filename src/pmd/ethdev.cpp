@@ -83,7 +83,11 @@ int infos_get(rte_eth_dev *dev, rte_eth_dev_info *info) {
     return 0;
 }
 
-const uint32_t *supported_ptypes_get(rte_eth_dev *) { return supported_ptypes(); }
+const uint32_t *supported_ptypes_get(rte_eth_dev *, size_t *count) {
+    const auto ptypes = supported_ptypes();
+    *count = ptypes.size();
+    return ptypes.data();
+}
 
 // ---- start, stop, close
 
@@ -275,7 +279,7 @@ constexpr eth_dev_ops kPrimaryOps = [] {
     ops.dev_configure = configure;
     ops.dev_infos_get = infos_get;
     ops.rx_metadata_negotiate = rx_metadata_negotiate;
-    ops.dev_supported_ptypes_get = supported_ptypes_get;
+    ops.dev_supported_ptypes_get = kSupportedPtypesOp<supported_ptypes_get>;
     ops.dev_start = start;
     ops.dev_stop = stop;
     ops.dev_close = close_port;
@@ -307,6 +311,7 @@ constexpr eth_dev_ops kPrimaryOps = [] {
     ops.mac_addr_add = mac_addr_add;
     ops.mac_addr_remove = mac_addr_remove;
     ops.set_mc_addr_list = set_mc_addr_list;
+<<<<<<< HEAD
     ops.vlan_filter_set = vlan_filter_set;
     ops.vlan_offload_set = vlan_offload_set;
     ops.vlan_strip_queue_set = vlan_strip_queue_set;
@@ -315,6 +320,9 @@ constexpr eth_dev_ops kPrimaryOps = [] {
     ops.fw_version_get = fw_version_get;
     ops.eth_dev_priv_dump = priv_dump;
     ops.stats_get = stats_get;
+=======
+    ops.stats_get = kStatsOp<stats_get>;
+>>>>>>> 0c28844 (Compile against DPDK 22.11 to 26.07)
     ops.stats_reset = stats_reset;
     ops.xstats_get = xstats_get;
     ops.xstats_get_names = xstats_get_names;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <span>
 
 namespace tapflow::pmd {
 namespace {
@@ -128,7 +129,7 @@ eth_rx_burst_t select_rx_burst(uint64_t offloads) {
     return offloads & RTE_ETH_RX_OFFLOAD_CHECKSUM ? rx_burst<true> : rx_burst<false>;
 }
 
-const uint32_t *supported_ptypes() {
+std::span<const uint32_t> supported_ptypes() {
     static constexpr std::array<uint32_t, 8> ptypes{RTE_PTYPE_L2_ETHER,
                                                     RTE_PTYPE_L3_IPV4_EXT_UNKNOWN,
                                                     RTE_PTYPE_L3_IPV6_EXT_UNKNOWN,
@@ -137,7 +138,7 @@ const uint32_t *supported_ptypes() {
                                                     RTE_PTYPE_L4_TCP,
                                                     RTE_PTYPE_L4_UDP,
                                                     RTE_PTYPE_UNKNOWN};
-    return ptypes.data();
+    return std::span(ptypes).first(ptypes.size() - 1);
 }
 
 uint32_t ring_bytes(uint16_t descriptors) {

@@ -4,6 +4,8 @@
 #include "pmd/compat.h"
 #include "pmd/shared.h"
 
+#include <span>
+
 namespace tapflow::pmd {
 
 /// Rx offloads that a queue has, and the port besides.
@@ -17,8 +19,8 @@ RingPath make_ring_path(const kernel::RingView &ring, const engine::FlowRules &r
 /// The burst function for a set of offloads: all queues of a port have the port's one.
 eth_rx_burst_t select_rx_burst(uint64_t offloads);
 
-/// The packet types that select_rx_burst()'s functions report, ending in RTE_PTYPE_UNKNOWN.
-const uint32_t *supported_ptypes();
+/// The packet types that select_rx_burst()'s functions report; RTE_PTYPE_UNKNOWN lies behind them.
+std::span<const uint32_t> supported_ptypes();
 
 /// The bytes of a queue's ring for `descriptors`: 2 KiB each, rounded up to a power of two, 128 KiB to 16 MiB.
 ///

@@ -101,7 +101,7 @@ template <typename Each> void for_each_xstat(const rte_eth_dev *dev, Each each) 
 
 } // namespace
 
-int stats_get(rte_eth_dev *dev, rte_eth_stats *stats) {
+int stats_get(rte_eth_dev *dev, rte_eth_stats *stats, QueueStats *of_queues) {
     const Shared &state = shared(dev);
     if (!by_ring(dev)) { // the kernel keeps one number for all queues of a tap
         const uint64_t drops = port(dev).queue_drops();
@@ -114,10 +114,10 @@ int stats_get(rte_eth_dev *dev, rte_eth_stats *stats) {
         stats->imissed += ring_drops(dev, i);
         stats->ierrors += queue.oversize.get() + queue.malformed.get();
         stats->rx_nombuf += queue.no_mbuf.get();
-        if (i < RTE_ETHDEV_QUEUE_STAT_CNTRS) {
-            stats->q_ipackets[i] = queue.packets.get();
-            stats->q_ibytes[i] = queue.bytes.get();
-            stats->q_errors[i] = rx_errors(dev, i);
+        if (of_queues && i < RTE_ETHDEV_QUEUE_STAT_CNTRS) {
+            of_queues->q_ipackets[i] = queue.packets.get();
+            of_queues->q_ibytes[i] = queue.bytes.get();
+            of_queues->q_errors[i] = rx_errors(dev, i);
         }
     }
     for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++) {
@@ -125,9 +125,9 @@ int stats_get(rte_eth_dev *dev, rte_eth_stats *stats) {
         stats->opackets += queue.packets.get();
         stats->obytes += queue.bytes.get();
         stats->oerrors += queue.oversize.get() + queue.malformed.get() + queue.link_down.get();
-        if (i < RTE_ETHDEV_QUEUE_STAT_CNTRS) {
-            stats->q_opackets[i] = queue.packets.get();
-            stats->q_obytes[i] = queue.bytes.get();
+        if (of_queues && i < RTE_ETHDEV_QUEUE_STAT_CNTRS) {
+            of_queues->q_opackets[i] = queue.packets.get();
+            of_queues->q_obytes[i] = queue.bytes.get();
         }
     }
     return 0;
