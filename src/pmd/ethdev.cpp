@@ -311,7 +311,6 @@ constexpr eth_dev_ops kPrimaryOps = [] {
     ops.mac_addr_add = mac_addr_add;
     ops.mac_addr_remove = mac_addr_remove;
     ops.set_mc_addr_list = set_mc_addr_list;
-<<<<<<< HEAD
     ops.vlan_filter_set = vlan_filter_set;
     ops.vlan_offload_set = vlan_offload_set;
     ops.vlan_strip_queue_set = vlan_strip_queue_set;
@@ -319,10 +318,7 @@ constexpr eth_dev_ops kPrimaryOps = [] {
     ops.flow_ctrl_set = flow_ctrl_set;
     ops.fw_version_get = fw_version_get;
     ops.eth_dev_priv_dump = priv_dump;
-    ops.stats_get = stats_get;
-=======
     ops.stats_get = kStatsOp<stats_get>;
->>>>>>> 0c28844 (Compile against DPDK 22.11 to 26.07)
     ops.stats_reset = stats_reset;
     ops.xstats_get = xstats_get;
     ops.xstats_get_names = xstats_get_names;
