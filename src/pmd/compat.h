@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 
 // 25.07: the name is exported without a counter.
 #if RTE_VERSION >= RTE_VERSION_NUM(25, 7, 0, 0)
@@ -137,6 +138,9 @@ constexpr uint16_t kArpItemSpa = offsetof(rte_flow_item_arp_eth_ipv4, spa);
 constexpr uint16_t kArpItemTha = offsetof(rte_flow_item_arp_eth_ipv4, tha);
 constexpr uint16_t kArpItemTpa = offsetof(rte_flow_item_arp_eth_ipv4, tpa);
 #endif
+
+/// What an eth_rx_queue_count_t returns. 25.11: it is signed, for a negative errno.
+using QueueCount = std::invoke_result_t<eth_rx_queue_count_t, void *>;
 
 /// In the place of an enum rte_flow_item_type that this DPDK does not have.
 constexpr int kNoItem = -1;

@@ -26,7 +26,9 @@ uint32_t waiting(const void *opaque, uint32_t limit) {
     return process(&rte_eth_devices[queue.port]).rx[queue.id].ring.waiting(limit);
 }
 
-uint32_t rx_queue_count(void *queue) { return waiting(queue, static_cast<const RxQueue *>(queue)->descriptors); }
+QueueCount rx_queue_count(void *queue) {
+    return static_cast<QueueCount>(waiting(queue, static_cast<const RxQueue *>(queue)->descriptors));
+}
 
 int rx_descriptor_status(void *queue, uint16_t offset) {
     if (offset >= static_cast<const RxQueue *>(queue)->descriptors)
