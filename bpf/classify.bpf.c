@@ -9,6 +9,7 @@
 #include "classify.h"
 #include "deliver.h"
 #include "kernel_types.h"
+#include "layer.h"
 
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
@@ -97,7 +98,7 @@ int tap_egress(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
     struct tapflow_packet packet = {};
     const struct tapflow_flow_verdict *verdict = 0;
-    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED))
+    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED) || add_ethernet_to_tun(skb))
         return TC_ACT_SHOT;
     int rules = state->config.flags & TAPFLOW_PORT_RULES;
     if (rules)

@@ -9,6 +9,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "classify.h"
+#include "layer.h"
 #include "maps.h"
 #include "tapflow/abi/trailer.h"
 
@@ -50,7 +51,7 @@ int tap_egress_fd(struct __sk_buff *skb) {
     struct tapflow_trailer trailer = {};
     const struct tapflow_flow_verdict *verdict = 0;
     int has_trailer = 0;
-    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED))
+    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED) || add_ethernet_to_tun(skb))
         return TC_ACT_SHOT;
     int rules = state->config.flags & TAPFLOW_PORT_RULES;
     if (rules)

@@ -20,8 +20,9 @@ void set_bit(__u64 &word, unsigned bit, bool on) {
 
 } // namespace
 
-Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(kernel::Delivery delivery, int tap_ifindex) {
-    auto programs = kernel::Programs::load(delivery, tap_ifindex);
+Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(kernel::Delivery delivery, int tap_ifindex,
+                                                             kernel::Layer layer) {
+    auto programs = kernel::Programs::load(delivery, tap_ifindex, layer);
     if (!programs)
         return programs.error();
     std::unique_ptr<BpfClassifier> classifier(new BpfClassifier(*std::move(programs)));

@@ -23,7 +23,8 @@ namespace tapflow::engine {
 class BpfClassifier {
   public:
     /// As kernel::Programs::load().
-    static Result<std::unique_ptr<BpfClassifier>> create(kernel::Delivery delivery, int tap_ifindex);
+    static Result<std::unique_ptr<BpfClassifier>> create(kernel::Delivery delivery, int tap_ifindex,
+                                                         kernel::Layer layer = kernel::Layer::Ethernet);
 
     [[nodiscard]] const kernel::Programs &programs() const { return *programs_; }
     /// The memory shared with the programs.

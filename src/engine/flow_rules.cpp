@@ -137,7 +137,9 @@ FlowRules::create(BpfClassifier &classifier, std::function<Result<void>(bool)> a
     state->space = std::make_unique<flow::TupleSpace>(
         state->tables->tables(), flow::TableMemory{[memory = state->tables.get()] { return memory->grow(); },
                                                    [memory = state->tables.get()] { return memory->wait(); }});
-    state->capabilities.rewrites = classifier.programs().delivery() == kernel::Delivery::Ring;
+    const bool ethernet = classifier.programs().layer() == kernel::Layer::Ethernet;
+    state->capabilities.rewrites = ethernet && classifier.programs().delivery() == kernel::Delivery::Ring;
+    state->capabilities.egress = ethernet;
     return std::unique_ptr<FlowRules>(new FlowRules(std::move(state)));
 }
 

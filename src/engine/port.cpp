@@ -24,6 +24,10 @@ bool contains(std::span<const MacAddress> list, const MacAddress &address) {
 } // namespace
 
 Result<std::unique_ptr<Port>> Port::open(const PortOptions &options) {
+    if (options.layer == kernel::Layer::Ip && !options.remote.empty())
+        return Error{EINVAL, "use " + options.remote + " as remote", "a tun device has no Ethernet frames"};
+    if (options.layer == kernel::Layer::Ip && options.mac)
+        return Error{EINVAL, "use address " + options.mac->text(), "a tun device has none"};
     auto netlink = kernel::Netlink::open();
     if (!netlink)
         return netlink.error();
@@ -46,7 +50,7 @@ Result<std::unique_ptr<Port>> Port::open(const PortOptions &options) {
     const bool existed = static_cast<bool>(former);
     if (existed && former->tun_queues > 0)
         return Error{EBUSY, "open tap " + options.iface, "another port or process has it open"};
-    auto tun = kernel::Tun::open(options.iface);
+    auto tun = kernel::Tun::open(options.iface, options.layer);
     if (!tun)
         return tun.error();
     auto tap = kernel::get_link(**netlink, tun->name());
@@ -72,7 +76,7 @@ Port::Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::Li
       persist_(options.persist), readopt_(options.readopt), remote_name_(options.remote) {}
 
 Result<void> Port::build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote) {
-    if (auto loaded = load_programs(options.rx); !loaded)
+    if (auto loaded = load_programs(options.rx, options.layer); !loaded)
         return loaded.error();
 
     // What a killed process of ours has left on a persistent tap would still see packets that nobody reads, drop what
@@ -109,7 +113,7 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     if (remote_ && !existed_)
         if (auto quiet = kernel::set_link_no_ipv6_autoconf(*netlink_, tap_); !quiet)
             return quiet.error();
-    if (!existed_ || options.mac)
+    if (layer() == kernel::Layer::Ethernet && (!existed_ || options.mac))
         if (auto set = kernel::set_link_mac(*netlink_, tap_, mac_); !set)
             return set.error();
     if (remote_ && !existed_)
@@ -131,8 +135,8 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     return {};
 }
 
-Result<void> Port::load_programs(RxMode mode) {
-    const auto load = [&](kernel::Delivery delivery) { return BpfClassifier::create(delivery, tap_.index); };
+Result<void> Port::load_programs(RxMode mode, kernel::Layer layer) {
+    const auto load = [&](kernel::Delivery delivery) { return BpfClassifier::create(delivery, tap_.index, layer); };
     auto classifier = load(mode == RxMode::Fd ? kernel::Delivery::Fd : kernel::Delivery::Ring);
     if (!classifier && mode == RxMode::Auto && !may_pass(classifier.error())) {
         auto other = load(kernel::Delivery::Fd);

@@ -36,9 +36,10 @@ enum class RxMode : uint8_t {
 
 /// What a port is to be.
 struct PortOptions {
-    std::string iface = "dtap%d";  ///< name of the tap; "%d" is filled in by the kernel
-    std::string remote;            ///< interface to stand in for; empty: local mode
-    std::optional<MacAddress> mac; ///< the port's address; default: the remote's, or the tap's
+    kernel::Layer layer = kernel::Layer::Ethernet; ///< of the tap; a tun has no remote
+    std::string iface = "dtap%d";                  ///< name of the tap; "%d" is filled in by the kernel
+    std::string remote;                            ///< interface to stand in for; empty: local mode
+    std::optional<MacAddress> mac;                 ///< the port's address; default: the remote's, or the tap's
     RxMode rx = RxMode::Auto;
     bool persist = false; ///< leave the tap behind when the port closes
     bool readopt = false; ///< a remote that is gone comes back: the next interface of its name
@@ -77,6 +78,8 @@ class Port {
     [[nodiscard]] const std::string &iface() const { return tun_.name(); }
     [[nodiscard]] int ifindex() const; ///< of the tap, in the namespace that it is in
     [[nodiscard]] kernel::Delivery delivery() const { return classifier_->programs().delivery(); }
+    /// Where it is IP, packets come with an Ethernet header without addresses in front, which is to be taken off.
+    [[nodiscard]] kernel::Layer layer() const { return classifier_->programs().layer(); }
     /// Why RxMode::Auto came to deliver by fd; empty otherwise.
     [[nodiscard]] const std::string &why_not_ring() const { return why_not_ring_; }
     [[nodiscard]] bool is_remote() const { return remote_ != nullptr; }
@@ -160,7 +163,7 @@ class Port {
     Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::LinkInfo tap, bool existed,
          const PortOptions &options);
     Result<void> build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote);
-    Result<void> load_programs(RxMode mode);
+    Result<void> load_programs(RxMode mode, kernel::Layer layer);
     bool readers_are_alive();
     Result<void> attach_transmit_rules(bool on);
 

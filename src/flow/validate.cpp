@@ -164,7 +164,7 @@ Verdict check_rewrites(const Actions &actions, const Capabilities &capabilities)
         return refuse(Part::Rewrite, ENOTSUP, what,
                       "headers are rewritten by the rule that ends the search: it needs QUEUE or RSS");
     if (!capabilities.rewrites)
-        return refuse(Part::Rewrite, ENOTSUP, what, "needs delivery by ring (rx=ring)");
+        return refuse(Part::Rewrite, ENOTSUP, what, "needs delivery by ring (rx=ring), and a tap");
     for (const Rewrite &rewrite : actions.rewrites)
         if (auto refusal = check_rewrite(rewrite))
             return refusal;
@@ -198,6 +198,8 @@ Verdict check_actions(const Rule &rule, const Capabilities &capabilities) {
     if (actions.shared_count && !actions.count)
         return refuse(Part::Actions, EINVAL, "indirect counter " + std::to_string(*actions.shared_count),
                       "the rule does not count");
+    if (rule.attributes.direction == Direction::Egress && !capabilities.egress)
+        return refuse(Part::Direction, ENOTSUP, "egress", "not on a tun device");
     if (rule.attributes.direction == Direction::Egress)
         if (auto refusal = check_egress(actions))
             return refusal;

@@ -34,6 +34,7 @@ struct Refusal {
 struct Capabilities {
     unsigned queues = 0; ///< Rx queues; 0: not configured yet, then every queue number below TAPFLOW_QUEUES_MAX will do
     bool rewrites = true;
+    bool egress = true;
 };
 
 /// Nothing, or the first thing that is wrong with a rule.

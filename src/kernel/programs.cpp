@@ -42,6 +42,7 @@ struct Programs::Objects {
     Mapping state;
 
     Delivery delivery = Delivery::Ring;
+    Layer layer = Layer::Ethernet;
     int tap_egress = -1;
     int remote_ingress = -1;
     int tap_filter = -1;
@@ -71,8 +72,11 @@ struct Programs::Objects {
 };
 
 Result<void> Programs::Objects::load_ring() {
-    classify.reset(classify_bpf__open_and_load());
+    classify.reset(classify_bpf__open());
     if (!classify)
+        return load_error("classify");
+    classify->rodata->is_tun = layer == Layer::Ip;
+    if (classify_bpf__load(classify.get()) < 0)
         return load_error("classify");
     port_state = bpf_map__fd(classify->maps.port_state);
     bypass.reset(bypass_bpf__open());
@@ -93,6 +97,7 @@ Result<void> Programs::Objects::load_fd(int tap_ifindex) {
     classify_fd.reset(classify_fd_bpf__open());
     if (!classify_fd)
         return load_error("classify_fd");
+    classify_fd->rodata->is_tun = layer == Layer::Ip;
     classify_fd->rodata->tap_ifindex = static_cast<uint32_t>(tap_ifindex);
     if (classify_fd_bpf__load(classify_fd.get()) < 0)
         return load_error("classify_fd");
@@ -148,9 +153,10 @@ Result<void> Programs::Objects::load_common() {
 Programs::Programs(std::unique_ptr<Objects> objects) : objects_(std::move(objects)) {}
 Programs::~Programs() = default;
 
-Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifindex) {
+Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifindex, Layer layer) {
     (void)take_libbpf_warning();
     auto objects = std::make_unique<Objects>();
+    objects->layer = layer;
     auto loaded = delivery == Delivery::Ring ? objects->load_ring() : objects->load_fd(tap_ifindex);
     if (loaded)
         loaded = objects->load_common();
@@ -160,6 +166,7 @@ Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifin
 }
 
 Delivery Programs::delivery() const { return objects_->delivery; }
+Layer Programs::layer() const { return objects_->layer; }
 int Programs::tap_egress() const { return objects_->tap_egress; }
 int Programs::remote_ingress() const { return objects_->remote_ingress; }
 int Programs::tx_redirect() const { return bpf_program__fd(objects_->tx_redirect->progs.tx_redirect); }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernel/bpf.h"
+#include "kernel/tun.h"
 #include "tapflow/abi/port_state.h"
 #include "tapflow/result.h"
 
@@ -20,14 +21,15 @@ enum class Delivery : uint8_t {
 /// Owns the loaded programs and maps. The fds it names are its own and live as long as it does.
 class Programs {
   public:
-    /// Loads everything. `tap_ifindex` is where a remote's packets go on their way to an fd. Errors: what the verifier
-    /// or libbpf said, in the details.
-    static Result<std::unique_ptr<Programs>> load(Delivery delivery, int tap_ifindex);
+    /// Loads everything. `tap_ifindex` is where a remote's packets go on their way to an fd; `layer` is the tap's.
+    /// Errors: what the verifier or libbpf said, in the details.
+    static Result<std::unique_ptr<Programs>> load(Delivery delivery, int tap_ifindex, Layer layer);
     ~Programs();
     Programs(const Programs &) = delete;
     Programs &operator=(const Programs &) = delete;
 
     [[nodiscard]] Delivery delivery() const;
+    [[nodiscard]] Layer layer() const;
     [[nodiscard]] int tap_egress() const;
     [[nodiscard]] int remote_ingress() const;
     [[nodiscard]] int tx_redirect() const;

@@ -21,7 +21,7 @@
 namespace tapflow::kernel {
 namespace {
 
-constexpr short kFlags = IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR;
+constexpr short kFlags = IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR;
 
 /// Offers the kernel all offloads, or those that it knows. A queue that refuses TUN_F_CSUM is no use:
 /// the kernel drops UDP GSO without it.
@@ -35,8 +35,9 @@ struct Attached {
     std::string name;
 };
 
-Result<Attached> attach(const std::string &name) {
-    const std::string what = "open tap " + name;
+Result<Attached> attach(const std::string &name, Layer layer) {
+    const std::string kind = layer == Layer::Ip ? "tun" : "tap";
+    const std::string what = "open " + kind + " " + name;
     if (name.empty() || name.size() >= IFNAMSIZ)
         return Error{EINVAL, what, "an interface name has 1 to 15 characters"};
     Fd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
@@ -44,11 +45,11 @@ Result<Attached> attach(const std::string &name) {
         return last_error(what + ", /dev/net/tun");
     ifreq request{};
     name.copy(request.ifr_name, IFNAMSIZ - 1);
-    request.ifr_flags = kFlags;
+    request.ifr_flags = static_cast<short>(kFlags | (layer == Layer::Ip ? IFF_TUN : IFF_TAP));
     if (ioctl(fd.get(), TUNSETIFF, &request) < 0) {
         Error error = last_error(what);
         if (error.code == EINVAL)
-            error.detail = "the name belongs to an interface that is no multi-queue tap";
+            error.detail = "the name belongs to an interface that is no multi-queue " + kind;
         else if (error.code == EBUSY)
             error.detail = "another process has it open";
         else if (error.code == EPERM)
@@ -56,17 +57,17 @@ Result<Attached> attach(const std::string &name) {
         return error;
     }
     if (!set_offloads(fd.get()))
-        return last_error("set offloads of tap " + name);
+        return last_error("set offloads of " + kind + " " + name);
     return Attached{std::move(fd), request.ifr_name};
 }
 
 } // namespace
 
-Result<Tun> Tun::open(const std::string &name) {
-    auto first = attach(name);
+Result<Tun> Tun::open(const std::string &name, Layer layer) {
+    auto first = attach(name, layer);
     if (!first)
         return first.error();
-    Tun tun(std::move(first->name), std::move(first->fd));
+    Tun tun(std::move(first->name), layer, std::move(first->fd));
     if (auto off = tun.set_carrier(false); !off)
         return off.error();
     return tun;
@@ -100,7 +101,7 @@ Result<Fd> Tun::attach_queue() const {
         return where.error();
     Fd fd;
     auto done = in_namespace(*where, [&]() -> Result<void> {
-        auto next = attach(*name);
+        auto next = attach(*name, layer_);
         if (!next)
             return next.error();
         fd = std::move(next->fd);

@@ -36,7 +36,13 @@ inline ssize_t write_frame(int queue, const void *bytes, size_t length) { return
 /// The same from several pieces.
 inline ssize_t write_frame(int queue, const iovec *pieces, int count) { return ::writev(queue, pieces, count); }
 
-/// A multi-queue TAP device with IFF_VNET_HDR and every checksum and segmentation offload that the kernel has.
+/// What a device's packets begin with.
+enum class Layer : uint8_t {
+    Ethernet, ///< a tap
+    Ip,       ///< a tun
+};
+
+/// A multi-queue TAP, or TUN, device with IFF_VNET_HDR and every checksum and segmentation offload that the kernel has.
 ///
 /// Queues are fds, non-blocking. Without IFF_PERSIST the device goes with its last fd. The kernel numbers queues by
 /// attachment and renumbers them when one goes, so nothing here relies on a queue's number.
@@ -45,7 +51,7 @@ class Tun {
     /// Creates the device, or attaches to an existing persistent multi-queue tap of that name, with one queue.
     /// `name` may hold one "%d" for the kernel to fill in. The carrier is off.
     /// Errors: EINVAL with a reason when the name belongs to another kind of interface, EBUSY, EPERM.
-    static Result<Tun> open(const std::string &name);
+    static Result<Tun> open(const std::string &name, Layer layer = Layer::Ethernet);
 
     [[nodiscard]] const std::string &name() const { return name_; }
     [[nodiscard]] size_t queues() const { return queues_.size(); }
@@ -77,11 +83,14 @@ class Tun {
     void drain(size_t queue);
 
   private:
-    Tun(std::string name, Fd first) : name_(std::move(name)) { queues_.push_back(std::move(first)); }
+    Tun(std::string name, Layer layer, Fd first) : name_(std::move(name)), layer_(layer) {
+        queues_.push_back(std::move(first));
+    }
     [[nodiscard]] Error ioctl_error(const char *what) const;
     [[nodiscard]] Result<Fd> attach_queue() const;
 
     std::string name_; ///< as it was when the device was opened
+    Layer layer_;
     std::vector<Fd> queues_;
     bool carrier_ = false;
 };

@@ -118,8 +118,11 @@ Result<void> apply(Devargs &devargs, const std::string &key, const std::string &
 
 } // namespace
 
-Result<Devargs> parse_devargs(const char *arguments, unsigned index) {
+Result<Devargs> parse_devargs(const char *arguments, unsigned index, kernel::Layer layer) {
     Devargs options;
+    options.port.layer = layer;
+    if (layer == kernel::Layer::Ip)
+        options.port.iface = "dtun%d";
     if (!arguments || !*arguments)
         return options;
     const std::unique_ptr<rte_kvargs, KvargsDeleter> parsed(rte_kvargs_parse(arguments, nullptr));

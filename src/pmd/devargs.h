@@ -18,9 +18,9 @@ struct Devargs {
 };
 
 /// Parses "iface=tap0,remote=eth3,mac=02:00:00:00:00:01,persist,rx=ring,reta_size=512". `mac=fixed` makes an address
-/// from `index`.
+/// from `index`. `layer`: the device's.
 ///
 /// Errors: EINVAL naming the key, what is wrong with it and what would be right; an unknown or repeated key is one.
-Result<Devargs> parse_devargs(const char *arguments, unsigned index);
+Result<Devargs> parse_devargs(const char *arguments, unsigned index, kernel::Layer layer);
 
 } // namespace tapflow::pmd

@@ -18,7 +18,8 @@ RTE_LOG_REGISTER(log_type, pmd.net.tapflow, NOTICE);
 
 namespace {
 
-constexpr const char *kDriverName = "net_tap";
+constexpr const char *kTapDriver = "net_tap";
+constexpr const char *kTunDriver = "net_tun";
 
 struct RteDeleter {
     void operator()(void *memory) const { rte_free(memory); }
@@ -33,7 +34,8 @@ template <typename T> std::unique_ptr<T[], RteDeleter> rte_allocate(const char *
 int probe_primary(rte_vdev_device *vdev) {
     static unsigned index = 0; // probing is serialised by the bus
     const char *device = rte_vdev_device_name(vdev);
-    auto devargs = parse_devargs(rte_vdev_device_args(vdev), index);
+    const bool tun = std::string_view(device).starts_with(kTunDriver);
+    auto devargs = parse_devargs(rte_vdev_device_args(vdev), index, tun ? kernel::Layer::Ip : kernel::Layer::Ethernet);
     if (!devargs)
         return log_error(device, devargs.error());
     auto opened = engine::Port::open(devargs->port);
@@ -97,22 +99,25 @@ int remove(rte_vdev_device *vdev) {
     return rte_eth_dev_release_port(dev);
 }
 
-constinit rte_vdev_driver driver = [] {
+constexpr rte_vdev_driver make_driver(const char *driver_name, const char *alias) {
     rte_vdev_driver d{};
-    d.driver.name = kDriverName;
-    d.driver.alias = "eth_tap";
+    d.driver.name = driver_name;
+    d.driver.alias = alias;
     d.probe = probe;
     d.remove = remove;
     return d;
-}();
+}
 
-/// The bus takes the first driver whose name is a prefix of the device's, so an in-tree net_tap that was registered
-/// before us must go. The bus has no way to list drivers; the list's own links lead back from our entry.
-void evict_in_tree_driver() {
-    rte_vdev_driver *former = driver_before(driver);
+constinit rte_vdev_driver tap_driver = make_driver(kTapDriver, "eth_tap");
+constinit rte_vdev_driver tun_driver = make_driver(kTunDriver, "eth_tun");
+
+/// The bus takes the first driver whose name is a prefix of the device's, so an in-tree one that was registered before
+/// us must go. The bus has no way to list drivers; the list's own links lead back from our entry.
+void evict_in_tree_driver(rte_vdev_driver &ours) {
+    rte_vdev_driver *former = driver_before(ours);
     while (former) {
         rte_vdev_driver *before = driver_before(*former);
-        if (former->driver.name && std::string_view(former->driver.name) == kDriverName)
+        if (former->driver.name && std::string_view(former->driver.name) == ours.driver.name)
             rte_vdev_unregister(former);
         former = before;
     }
@@ -125,8 +130,10 @@ RTE_INIT(tapflow_register) {
         TAPFLOW_LOG(ERR, "not loaded: it is compiled for another release of DPDK than %s", rte_version());
         return;
     }
-    rte_vdev_register(&driver);
-    evict_in_tree_driver();
+    for (rte_vdev_driver *driver : {&tap_driver, &tun_driver}) {
+        rte_vdev_register(driver);
+        evict_in_tree_driver(*driver);
+    }
 }
 
 } // namespace tapflow::pmd
@@ -136,3 +143,7 @@ RTE_PMD_REGISTER_PARAM_STRING(
     net_tap, "iface=<string> remote=<string> mac=<address>|fixed persist=<0|1> readopt=<0|1> rx=auto|ring|fd "
              "reta_size=128|256|512 rss_key_size=40|52 "
              "rss_function=toeplitz|simple_xor|symmetric_toeplitz|symmetric_toeplitz_sort");
+TAPFLOW_EXPORT_NAME(net_tun);
+RTE_PMD_REGISTER_PARAM_STRING(net_tun,
+                              "iface=<string> persist=<0|1> rx=auto|ring|fd reta_size=128|256|512 rss_key_size=40|52 "
+                              "rss_function=toeplitz|simple_xor|symmetric_toeplitz|symmetric_toeplitz_sort");

@@ -55,15 +55,17 @@ int infos_get(rte_eth_dev *dev, rte_eth_dev_info *info) {
     info->if_index = static_cast<unsigned>(port(dev).ifindex());
     info->min_mtu = RTE_ETHER_MIN_MTU;
     info->max_mtu = static_cast<uint16_t>(port(dev).max_mtu());
-    info->max_rx_pktlen = info->max_mtu + kFrameOverhead;
+    info->max_rx_pktlen = info->max_mtu + (is_tun(dev) ? 0 : kFrameOverhead);
     info->min_rx_bufsize = 64;
     info->max_lro_pkt_size = TAPFLOW_FRAME_MAX;
     info->max_rx_queues = kMaxQueues;
     info->max_tx_queues = kMaxQueues;
     info->max_mac_addrs = kMaxMacAddresses;
-    info->rx_offload_capa = kRxPortOffloads;
-    info->rx_queue_offload_capa = kRxOffloads;
-    info->tx_offload_capa = info->tx_queue_offload_capa = kTxOffloads;
+    const uint64_t rx_not_here = is_tun(dev) ? kRxVlanOffloads : 0;
+    const uint64_t tx_not_here = is_tun(dev) ? RTE_ETH_TX_OFFLOAD_VLAN_INSERT : 0;
+    info->rx_offload_capa = kRxPortOffloads & ~rx_not_here;
+    info->rx_queue_offload_capa = kRxOffloads & ~rx_not_here;
+    info->tx_offload_capa = info->tx_queue_offload_capa = kTxOffloads & ~tx_not_here;
     info->hash_key_size = shared(dev).offered_key_size;
     info->reta_size = shared(dev).reta_size;
     info->flow_type_rss_offloads = kRssTypes;
@@ -83,8 +85,8 @@ int infos_get(rte_eth_dev *dev, rte_eth_dev_info *info) {
     return 0;
 }
 
-const uint32_t *supported_ptypes_get(rte_eth_dev *, size_t *count) {
-    const auto ptypes = supported_ptypes();
+const uint32_t *supported_ptypes_get(rte_eth_dev *dev, size_t *count) {
+    const auto ptypes = supported_ptypes(dev);
     *count = ptypes.size();
     return ptypes.data();
 }

@@ -76,7 +76,7 @@ void forget_what_is_under_way(rte_eth_dev *dev, uint16_t index) {
 
 /// True if the burst functions that the port has started with can serve the queue.
 bool fits_burst(const rte_eth_dev *dev, const RxQueue &queue) {
-    return !by_ring(dev) || select_rx_burst(offloads_of_any_queue(dev) | queue.offloads) == dev->rx_pkt_burst;
+    return select_rx_burst(dev, offloads_of_any_queue(dev) | queue.offloads) == dev->rx_pkt_burst;
 }
 
 } // namespace
@@ -127,7 +127,7 @@ int tx_queue_setup(rte_eth_dev *dev, uint16_t index, uint16_t descriptors, unsig
     queue.deferred = conf->tx_deferred_start;
     dev->data->tx_queues[index] = &queue;
     if (dev->data->dev_started)
-        process(dev).tx[index] = make_tx_path(port(dev).tx_fd(index));
+        process(dev).tx[index] = make_tx_path(port(dev).tx_fd(index), is_tun(dev));
     return 0;
 }
 
@@ -161,9 +161,9 @@ int prepare_queues(rte_eth_dev *dev) {
     }
     for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++) {
         shared(dev).tx[i].stopped.store(shared(dev).tx[i].deferred, std::memory_order_relaxed);
-        process(dev).tx[i] = make_tx_path(port(dev).tx_fd(i));
+        process(dev).tx[i] = make_tx_path(port(dev).tx_fd(i), is_tun(dev));
     }
-    dev->rx_pkt_burst = by_ring(dev) ? select_rx_burst(offloads_of_any_queue(dev)) : rx_burst_fd;
+    dev->rx_pkt_burst = select_rx_burst(dev, offloads_of_any_queue(dev));
     dev->tx_pkt_burst = tx_burst;
     if (by_ring(dev)) { // a tap's fd does not tell
         dev->rx_queue_count = rx_queue_count;

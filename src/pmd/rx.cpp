@@ -119,17 +119,32 @@ template <bool Checksum> uint16_t rx_burst(void *opaque, rte_mbuf **packets, uin
     return received;
 }
 
+/// Takes off the Ethernet headers that the classifier has put in front of a tun device's packets.
+template <eth_rx_burst_t Receive> uint16_t rx_burst_of_tun(void *opaque, rte_mbuf **packets, uint16_t wanted) {
+    const uint16_t received = Receive(opaque, packets, wanted);
+    for (uint16_t i = 0; i < received; i++) {
+        rte_pktmbuf_adj(packets[i], RTE_ETHER_HDR_LEN);
+        packets[i]->packet_type &= ~uint32_t{RTE_PTYPE_L2_MASK};
+    }
+    static_cast<RxQueue *>(opaque)->bytes.add(-uint64_t{RTE_ETHER_HDR_LEN} * received);
+    return received;
+}
+
 } // namespace
 
 RingPath make_ring_path(const kernel::RingView &ring, const engine::FlowRules &rules) {
     return {ring, &rules, std::make_unique_for_overwrite<uint8_t[]>(kRewriteScratch)};
 }
 
-eth_rx_burst_t select_rx_burst(uint64_t offloads) {
-    return offloads & RTE_ETH_RX_OFFLOAD_CHECKSUM ? rx_burst<true> : rx_burst<false>;
+eth_rx_burst_t select_rx_burst(const rte_eth_dev *dev, uint64_t offloads) {
+    if (!by_ring(dev))
+        return is_tun(dev) ? rx_burst_of_tun<rx_burst_fd> : rx_burst_fd;
+    if (offloads & RTE_ETH_RX_OFFLOAD_CHECKSUM)
+        return is_tun(dev) ? rx_burst_of_tun<rx_burst<true>> : rx_burst<true>;
+    return is_tun(dev) ? rx_burst_of_tun<rx_burst<false>> : rx_burst<false>;
 }
 
-std::span<const uint32_t> supported_ptypes() {
+std::span<const uint32_t> supported_ptypes(const rte_eth_dev *dev) {
     static constexpr std::array<uint32_t, 8> ptypes{RTE_PTYPE_L2_ETHER,
                                                     RTE_PTYPE_L3_IPV4_EXT_UNKNOWN,
                                                     RTE_PTYPE_L3_IPV6_EXT_UNKNOWN,
@@ -138,7 +153,7 @@ std::span<const uint32_t> supported_ptypes() {
                                                     RTE_PTYPE_L4_TCP,
                                                     RTE_PTYPE_L4_UDP,
                                                     RTE_PTYPE_UNKNOWN};
-    return std::span(ptypes).first(ptypes.size() - 1);
+    return std::span(ptypes).first(ptypes.size() - 1).subspan(is_tun(dev) ? 1 : 0);
 }
 
 uint32_t ring_bytes(uint16_t descriptors) {

@@ -12,15 +12,16 @@ namespace tapflow::pmd {
 constexpr uint64_t kRxOffloads = RTE_ETH_RX_OFFLOAD_RSS_HASH | RTE_ETH_RX_OFFLOAD_VLAN_STRIP |
                                  RTE_ETH_RX_OFFLOAD_CHECKSUM | RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_TCP_LRO;
 constexpr uint64_t kRxPortOffloads = kRxOffloads | RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
+constexpr uint64_t kRxVlanOffloads = RTE_ETH_RX_OFFLOAD_VLAN_STRIP | RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
 
 /// Allocates memory: a queue's path is made when its port starts. `rules` outlive it.
 RingPath make_ring_path(const kernel::RingView &ring, const engine::FlowRules &rules);
 
-/// The burst function for a set of offloads: all queues of a port have the port's one.
-eth_rx_burst_t select_rx_burst(uint64_t offloads);
+/// The burst function of a port for a set of offloads: all its queues have the one.
+eth_rx_burst_t select_rx_burst(const rte_eth_dev *dev, uint64_t offloads);
 
 /// The packet types that select_rx_burst()'s functions report; RTE_PTYPE_UNKNOWN lies behind them.
-std::span<const uint32_t> supported_ptypes();
+std::span<const uint32_t> supported_ptypes(const rte_eth_dev *dev);
 
 /// The bytes of a queue's ring for `descriptors`: 2 KiB each, rounded up to a power of two, 128 KiB to 16 MiB.
 ///

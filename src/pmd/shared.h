@@ -106,6 +106,7 @@ struct RingPath {
 struct TxPath {
     int fd = -1;
     std::unique_ptr<uint8_t[]> scratch; ///< kScratchSize bytes for headers that differ from the mbuf's
+    uint8_t link_header = 0;            ///< bytes of it at least: Ethernet's, or none on a tun device
 };
 
 class LinkListener;
@@ -124,6 +125,8 @@ inline Shared &shared(const rte_eth_dev *dev) { return *static_cast<Shared *>(de
 inline ProcessPrivate &process(const rte_eth_dev *dev) { return *static_cast<ProcessPrivate *>(dev->process_private); }
 inline bool by_ring(const rte_eth_dev *dev) { return process(dev).port->delivery() == kernel::Delivery::Ring; }
 inline engine::Port &port(const rte_eth_dev *dev) { return *process(dev).port; }
+/// Its packets begin with the IP header.
+inline bool is_tun(const rte_eth_dev *dev) { return port(dev).layer() == kernel::Layer::Ip; }
 inline const char *name(const rte_eth_dev *dev) { return dev->data->name; }
 
 /// The configuration in shared memory as the engine takes it.

@@ -19,7 +19,7 @@ using kernel::VnetHeader;
 
 constexpr size_t kMacs = 12;
 constexpr size_t kTag = 4;
-constexpr size_t kEthernetOverhead = 14 + 2 * kTag;
+constexpr size_t kTags = 2 * kTag; ///< that a frame may have beside its MTU
 
 /// A frame up to this length is copied whole when its headers change: one write() of it is cheaper than a writev().
 constexpr size_t kCopyWhole = 2048;
@@ -50,7 +50,7 @@ struct Headers {
 };
 
 /// Does what the packet's flags ask for, by changing headers or by asking the kernel. False if they do not fit.
-bool apply_offloads(const rte_mbuf &packet, Headers &headers) {
+bool apply_offloads(const rte_mbuf &packet, size_t link_header, Headers &headers) {
     const uint64_t flags = packet.ol_flags;
     const size_t l3 = packet.l2_len;
     const size_t l4 = l3 + packet.l3_len;
@@ -61,7 +61,7 @@ bool apply_offloads(const rte_mbuf &packet, Headers &headers) {
     const bool checksum = segment || l4_flag == RTE_MBUF_F_TX_TCP_CKSUM || l4_flag == RTE_MBUF_F_TX_UDP_CKSUM;
     if (!segment && !checksum && !(flags & RTE_MBUF_F_TX_IP_CKSUM))
         return l4_flag == 0; // an SCTP checksum was not offered
-    if (l3 < 14 || packet.l3_len < (ipv6 ? 40 : 20) || l4 > headers.length)
+    if (l3 < link_header || packet.l3_len < (ipv6 ? 40 : 20) || l4 > headers.length)
         return false;
 
     uint8_t *ip = headers.frame + l3;
@@ -142,10 +142,13 @@ Outcome send_gathered(const TxPath &path, const rte_mbuf &packet) {
     if (left != 0) // pkt_len is more than the segments hold
         return Outcome::Malformed;
     if (packet.ol_flags & kHeaderChanges) {
-        if (headers.length < 14 || !apply_offloads(packet, headers))
+        if (headers.length < path.link_header || !apply_offloads(packet, path.link_header, headers))
             return Outcome::Malformed;
-        if (packet.ol_flags & RTE_MBUF_F_TX_VLAN)
+        if (packet.ol_flags & RTE_MBUF_F_TX_VLAN) {
+            if (!path.link_header)
+                return Outcome::Malformed;
             insert_tag(packet.vlan_tci, headers);
+        }
     }
     std::memcpy(path.scratch.get(), &headers.vnet, sizeof(VnetHeader));
     pieces[0] = {path.scratch.get(), sizeof(VnetHeader) + headers.length};
@@ -174,7 +177,9 @@ bool can_send_in_place(const rte_mbuf &packet) {
 
 } // namespace
 
-TxPath make_tx_path(int fd) { return {fd, std::make_unique<uint8_t[]>(kScratchSize)}; }
+TxPath make_tx_path(int fd, bool tun) {
+    return {fd, std::make_unique<uint8_t[]>(kScratchSize), static_cast<uint8_t>(tun ? 0 : RTE_ETHER_HDR_LEN)};
+}
 
 uint16_t tx_burst(void *opaque, rte_mbuf **packets, uint16_t count) {
     auto &queue = *static_cast<TxQueue *>(opaque);
@@ -182,7 +187,7 @@ uint16_t tx_burst(void *opaque, rte_mbuf **packets, uint16_t count) {
         return 0;
     const rte_eth_dev &dev = rte_eth_devices[queue.port];
     const TxPath &path = static_cast<const ProcessPrivate *>(dev.process_private)->tx[queue.id];
-    const size_t longest = dev.data->mtu + kEthernetOverhead;
+    const size_t longest = dev.data->mtu + (path.link_header ? path.link_header + kTags : 0);
     uint64_t sent = 0;
     uint64_t bytes = 0;
     uint16_t i = 0;

@@ -57,12 +57,25 @@ TEST(LoadOrder, OursWinsOverAnInTreeDriverLoadedAfter) {
     EXPECT_EQ(testpmd.quit(), 0);
 }
 
-TEST(LoadOrder, NetTunStaysWithTheInTreeDriver) {
+TEST(LoadOrder, NetTunIsOursAsWell) {
     const NetNs ns;
     TestpmdOptions options = plugin_options(ns, {"net_tun0,iface=tun0"});
     options.eal_arguments = {"-d", in_tree_plugin_path()};
     Testpmd testpmd(options);
     EXPECT_TRUE(contains(testpmd.command("show port info 0"), "Driver name: net_tun"));
+    EXPECT_TRUE(testpmd.port_xstats(0).contains("rx_bypass")) << "a counter that the in-tree driver does not have";
+    EXPECT_TRUE(contains(ns.must_run({"ip", "-d", "link", "show", "tun0"}), "tun type tun"));
+}
+
+TEST(Devargs, OfATunDeviceHaveNoEthernet) {
+    const NetNs ns;
+    for (const auto &[devargs, why] : {std::pair{"iface=tun0,mac=02:00:00:00:00:01", "a tun device has none"},
+                                       std::pair{"iface=tun0,remote=lo", "a tun device has no Ethernet frames"}}) {
+        SCOPED_TRACE(devargs);
+        Testpmd testpmd(plugin_options(ns, {"net_tap0,iface=tap0"}));
+        EXPECT_TRUE(contains(testpmd.command("port attach net_tun0," + std::string(devargs)), why));
+        EXPECT_FALSE(ns.find_link("tun0"));
+    }
 }
 
 // ---- devargs

@@ -20,8 +20,8 @@
 
 namespace tapflow::test {
 
-/// One port in this process, "net_tap0" with the tap "tap0". EAL stays until the process ends, so only one test can run
-/// in each: gtest_discover_tests sees to that.
+/// One port in this process, "net_tap0" with the tap "tap0" unless a test opens another. EAL stays until the process
+/// ends, so only one test can run in each: gtest_discover_tests sees to that.
 class Ethdev : public testing::Test {
   protected:
     void SetUp() override { open("net_tap0,iface=tap0"); }
@@ -48,7 +48,7 @@ class Ethdev : public testing::Test {
         for (std::string &argument : arguments)
             argv.push_back(argument.data());
         ASSERT_GE(rte_eal_init(static_cast<int>(argv.size()), argv.data()), 0);
-        ASSERT_EQ(rte_eth_dev_get_port_by_name("net_tap0", &port_), 0);
+        ASSERT_EQ(rte_eth_dev_get_port_by_name(vdev.substr(0, vdev.find(',')).c_str(), &port_), 0);
         pool_ = rte_pktmbuf_pool_create("pool", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
         ASSERT_NE(pool_, nullptr);
     }

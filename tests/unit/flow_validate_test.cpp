@@ -126,7 +126,7 @@ TEST(FlowValidate, HeadersAreRewrittenOnlyWhereTheSearchEnds) {
         expect_refused(refusal(actions), Part::Rewrite, ENOTSUP, "rewrite headers",
                        "headers are rewritten by the rule that ends the search: it needs QUEUE or RSS");
     expect_refused(refusal("dec_ttl / queue index 0", {.queues = kQueues, .rewrites = false}), Part::Rewrite, ENOTSUP,
-                   "rewrite headers", "needs delivery by ring (rx=ring)");
+                   "rewrite headers", "needs delivery by ring (rx=ring), and a tap");
 }
 
 TEST(FlowValidate, NoMoreThanTwoTagsArePushed) {
