@@ -21,8 +21,11 @@ class PortInTrouble : public testing::TestWithParam<PortMode> {
     PortInTrouble();
 
     [[nodiscard]] std::string vdev() const { return "net_tap0," + GetParam().devargs(); }
+    /// testpmd does not close a port by itself when that is removed: what it can still do is asked as well.
     [[nodiscard]] TestpmdOptions options(unsigned queues = 1) const {
-        return plugin_options(net.app, {vdev()}, queues);
+        TestpmdOptions result = plugin_options(net.app, {vdev()}, queues);
+        result.app_arguments.emplace_back("--no-rmv-interrupt");
+        return result;
     }
     /// Starts testpmd; it sends back what it receives.
     void start(const TestpmdOptions &options);

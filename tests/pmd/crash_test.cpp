@@ -25,8 +25,11 @@ bool rename(const NetNs &netns, std::string &name, const std::string &to) {
     return result.status == 0;
 }
 
-bool link_is_up(Testpmd &testpmd) {
-    return testpmd.command("show port info 0").find("Link status: up") != std::string::npos;
+/// Whether the link comes to be so: testpmd asks for link interrupts, and then shows what the last one has told.
+bool link_comes(Testpmd &testpmd, const char *status) {
+    return wait_until([&] {
+        return testpmd.command("show port info 0").find(std::string("Link status: ") + status) != std::string::npos;
+    });
 }
 
 // ---- the process
@@ -102,7 +105,7 @@ TEST_P(Crash, PortWithADeletedTapEndsInOrder) {
     }
     testpmd->command("stop");
     testpmd->command("start tx_first");
-    EXPECT_FALSE(link_is_up(*testpmd));
+    EXPECT_TRUE(link_comes(*testpmd, "down"));
     testpmd->command("stop");
     EXPECT_GE(testpmd->port_stats(0).tx_errors, 32U);
     EXPECT_EQ(free_mbufs(*testpmd), mbufs);
@@ -114,14 +117,26 @@ TEST_P(Crash, PortWithADeletedTapEndsInOrder) {
     expect_restart();
 }
 
+/// As an application does that does not look away: testpmd closes and detaches the port when it is removed.
+TEST_P(Crash, ApplicationGetsRidOfAPortThatIsRemoved) {
+    start(plugin_options(net.app, {vdev()}));
+    expect_traffic();
+    net.app.must_run({"ip", "link", "del", "tap0"});
+    EXPECT_TRUE(wait_until([&] {
+        return testpmd->command("show port summary all").find("net_tap0") == std::string::npos;
+    })) << testpmd->log();
+    expect_quit();
+    expect_restart();
+}
+
 TEST_P(Crash, PortKeepsARenamedTap) {
     start();
     if (rename(net.app, tap, "other0")) {
         expect_traffic();
-        EXPECT_TRUE(link_is_up(*testpmd));
+        EXPECT_TRUE(link_comes(*testpmd, "up"));
     }
     net.app.must_run({"ip", "link", "set", tap, "down"});
-    EXPECT_FALSE(link_is_up(*testpmd));
+    EXPECT_TRUE(link_comes(*testpmd, "down"));
     ASSERT_TRUE(rename(net.app, tap, "third0"));
     if (GetParam().remote && tested_rx_mode() == "ring") { // received, and the answer dropped
         ASSERT_TRUE(far->send(probe(own, kTroubled)));
@@ -130,7 +145,7 @@ TEST_P(Crash, PortKeepsARenamedTap) {
     net.app.must_run({"ip", "link", "set", tap, "up"});
     net.app.wait_operstate_up(tap);
     connect();
-    EXPECT_TRUE(link_is_up(*testpmd));
+    EXPECT_TRUE(link_comes(*testpmd, "up"));
     expect_traffic();
 
     testpmd->command("stop");
@@ -158,7 +173,7 @@ TEST_P(RemoteCrash, PortWithADeletedRemoteEndsInOrder) {
     testpmd->command("stop");
     const size_t mbufs = free_mbufs(*testpmd);
     net.app.must_run({"ip", "link", "del", "eth3"});
-    EXPECT_FALSE(link_is_up(*testpmd));
+    EXPECT_TRUE(link_comes(*testpmd, "down"));
     testpmd->command("start tx_first"); // into the tap, from which nothing leads out
     testpmd->command("set promisc 0 off");
     testpmd->command("stop");
@@ -181,15 +196,15 @@ TEST_P(RemoteCrash, PortKeepsARenamedRemote) {
     start();
     if (rename(net.app, wire, "lan0")) {
         expect_traffic();
-        EXPECT_TRUE(link_is_up(*testpmd));
+        EXPECT_TRUE(link_comes(*testpmd, "up"));
     }
     net.app.must_run({"ip", "link", "set", wire, "down"});
-    EXPECT_TRUE(wait_until([&] { return !link_is_up(*testpmd); }));
+    EXPECT_TRUE(link_comes(*testpmd, "down"));
     ASSERT_TRUE(rename(net.app, wire, "lan1"));
     net.app.must_run({"ip", "link", "set", wire, "up"});
     net.app.wait_operstate_up(wire);
     connect();
-    EXPECT_TRUE(wait_until([&] { return link_is_up(*testpmd); }));
+    EXPECT_TRUE(link_comes(*testpmd, "up"));
     expect_traffic();
 
     const unsigned promiscuity = net.app.link(wire).promiscuity;
