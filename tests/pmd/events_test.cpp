@@ -34,7 +34,7 @@ TEST_F(LinkEvents, LocalPortTellsEachChangeOfItsLinkOnce) {
     ns().must_run({"ip", "link", "set", kTap, "alias", "something"});
     ns().must_run({"ip", "link", "add", "bridge0", "type", "bridge"});
     ns().must_run({"ip", "link", "set", kTap, "master", "bridge0"});
-    ns().must_run({"ip", "link", "set", kTap, "nomaster"}); // an RTM_DELLINK of the bridge's
+    ns().must_run({"ip", "link", "set", kTap, "nomaster"});
     expect_events({});
     EXPECT_FALSE(is_removed());
 
@@ -64,6 +64,13 @@ TEST_F(LinkEvents, RemotePortTellsEachChangeAtEitherInterfaceOnce) {
         ns().wait_operstate_up("eth3");
         expect_events({"up"});
     }
+    ns().must_run({"ip", "link", "add", "bridge0", "type", "bridge"});
+    for (const char *name : {kTap, "eth3"}) { // an RTM_DELLINK of the bridge's
+        ns().must_run({"ip", "link", "set", name, "master", "bridge0"});
+        ns().must_run({"ip", "link", "set", name, "nomaster"});
+    }
+    expect_events({});
+    EXPECT_FALSE(is_removed());
     ns().must_run({"ip", "link", "set", "eth3", "down"});
     ns().must_run({"ip", "link", "set", kTap, "down"});
     expect_events({"down"});
