@@ -23,7 +23,7 @@ class Programs {
   public:
     /// Loads everything. `tap_ifindex` is where a remote's packets go on their way to an fd; `layer` is the tap's.
     /// Errors: what the verifier or libbpf said, in the details.
-    static Result<std::unique_ptr<Programs>> load(Delivery delivery, int tap_ifindex, Layer layer);
+    static Result<std::unique_ptr<Programs>> load(Delivery delivery, int tap_ifindex, Layer layer = Layer::Ethernet);
     ~Programs();
     Programs(const Programs &) = delete;
     Programs &operator=(const Programs &) = delete;
