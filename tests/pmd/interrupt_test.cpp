@@ -188,7 +188,7 @@ void Interrupts::wake_by_each_packet(unsigned packets) {
 TEST_F(Interrupts, AMillionPacketsWakeTheirReader) {
     start(1);
     register_queue(0);
-    wake_by_each_packet(effort(1'000'000));
+    wake_by_each_packet(effort(tested_rx_mode() == "ring" ? 1'000'000 : 100'000)); // by fd the kernel alone wakes
 }
 
 /// The least ring, which a few packets fill: waking needs room in it.
