@@ -222,10 +222,12 @@ int flow_ctrl_set(rte_eth_dev *dev, rte_eth_fc_conf *conf) {
     return -ENOTSUP;
 }
 
-/// A port's firmware are its BPF programs and the kernel that runs them.
+/// A port's firmware are its BPF programs and the kernel that runs them. testpmd shows no text of more than 31
+/// characters, so the kernel's release is cut behind its numbers.
 int fw_version_get(rte_eth_dev *dev, char *version, size_t size) {
-    const std::string text = "tapflow " TAPFLOW_VERSION ", " + std::string(by_ring(dev) ? "ring" : "fd") +
-                             " delivery, Linux " + kernel::release();
+    std::string release = kernel::release();
+    release.erase(std::min(release.find_first_not_of("0123456789."), release.size()));
+    const std::string text = TAPFLOW_VERSION ", " + std::string(by_ring(dev) ? "ring" : "fd") + ", Linux " + release;
     const auto length = static_cast<size_t>(std::snprintf(version, size, "%s", text.c_str()));
     return length < size ? 0 : static_cast<int>(length + 1);
 }
