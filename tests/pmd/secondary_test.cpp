@@ -30,10 +30,10 @@ TEST(SecondaryProcess, IsRefusedWithOneLineAndLeavesThePortAlone) {
 
     const auto &runtime = testpmd.runtime_directory();
     ProcessOptions environment{.environment = plugin_environment(), .netns = netns.fd()};
-    environment.environment.push_back("RUNTIME_DIRECTORY=" + runtime.string());
+    environment.environment.push_back(runtime.environment());
     const CommandResult second =
         run_command({"dpdk-proc-info", "--huge-dir", options.huge_directory, "--no-pci", "--file-prefix",
-                     runtime.filename().string(), "-d", options.plugin, "--", "--stats"},
+                     runtime.file_prefix(), "-d", options.plugin, "--", "--stats"},
                     environment);
     EXPECT_EQ(second.status, 1) << second.output;
     const auto lines = plugin_lines(second.output);

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "support/testpmd.h"
 
-#include <sched.h>
-
-#include <cstdlib>
 #include <stdexcept>
 
 namespace tapflow::test {
@@ -12,38 +9,21 @@ namespace {
 constexpr std::string_view kPrompt = "testpmd> ";
 constexpr size_t kLineLimit = 510; // RDLINE_BUF_SIZE of DPDK's lib/cmdline is 512; found by trying
 
-std::filesystem::path make_runtime_directory() {
-    std::string path = (std::filesystem::temp_directory_path() / "tapflow-XXXXXX").string();
-    if (mkdtemp(path.data()) == nullptr)
-        throw_errno("make a directory like " + path);
-    return path;
-}
-
-std::string floating_lcores() {
-    cpu_set_t ours;
-    CPU_ZERO(&ours);
-    if (sched_getaffinity(0, sizeof(ours), &ours) != 0)
-        throw_errno("read the CPU affinity");
-    std::string cpus;
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-        if (CPU_ISSET(cpu, &ours))
-            cpus.append(cpus.empty() ? "" : ",").append(std::to_string(cpu));
-    return "0@(" + cpus + "),1@(" + cpus + ")";
-}
-
 std::vector<std::string> command_line(const TestpmdOptions &options, const std::string &file_prefix) {
     std::vector<std::string> line = options.wrapper;
     const auto add = [&line](const std::vector<std::string> &words) {
         line.insert(line.end(), words.begin(), words.end());
     };
     // Lines as they are printed, not 4096 bytes later: stdout is no terminal.
-    add({"stdbuf", "-oL", options.program, "--no-pci", "--no-telemetry"});
+    add({"stdbuf", "-oL", options.program, "--no-pci"});
+    if (!options.telemetry)
+        add({"--no-telemetry"});
     if (options.huge_directory.empty())
         add({"--no-huge"});
     else
         add({"--huge-dir", options.huge_directory});
     add({"-m", std::to_string(options.memory_mb), "--file-prefix", file_prefix});
-    add({"--lcores", options.lcores.empty() ? floating_lcores() : options.lcores});
+    add({"--lcores", options.lcores.empty() ? floating_lcores(2) : options.lcores});
     if (!options.plugin.empty())
         add({"-d", options.plugin});
     for (const std::string &vdev : options.vdevs)
@@ -59,26 +39,14 @@ std::vector<std::string> command_line(const TestpmdOptions &options, const std::
 
 } // namespace
 
-Testpmd::Testpmd(const TestpmdOptions &options) : runtime_directory_(make_runtime_directory()) {
+Testpmd::Testpmd(const TestpmdOptions &options) {
     ProcessOptions process{.environment = options.environment,
                            .netns = options.netns != nullptr ? options.netns->fd() : -1,
                            .keep_write_boundaries = true};
-    process.environment.push_back("RUNTIME_DIRECTORY=" + runtime_directory_.string());
-    try {
-        process_.emplace(command_line(options, runtime_directory_.filename().string()), process);
-        wait_for_prompt("starting", kDefaultTimeout);
-    } catch (...) {
-        process_.reset();
-        std::filesystem::remove_all(runtime_directory_);
-        throw;
-    }
+    process.environment.push_back(runtime_directory_.environment());
+    process_.emplace(command_line(options, runtime_directory_.file_prefix()), process);
+    wait_for_prompt("starting", kDefaultTimeout);
     banner_ = log_;
-}
-
-Testpmd::~Testpmd() {
-    process_.reset();
-    std::error_code ignored;
-    std::filesystem::remove_all(runtime_directory_, ignored);
 }
 
 /// Reads one write of the child. Its forwarding lcore prints packets at any time, also in the middle of the echo and

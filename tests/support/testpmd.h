@@ -2,11 +2,11 @@
 // A dpdk-testpmd session, command by command.
 #pragma once
 
+#include "support/eal.h"
 #include "support/netns.h"
 #include "support/process.h"
 #include "support/testpmd_output.h"
 
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -26,6 +26,7 @@ struct TestpmdOptions {
     /// --lcores. Empty: one main and one forwarding lcore, both floating over all CPUs we may use, so that tests can
     /// run side by side.
     std::string lcores{};
+    bool telemetry = false;
     std::string huge_directory{}; ///< a hugetlbfs, for other processes to join; empty: no hugepages
     std::vector<std::string> eal_arguments{};
     std::vector<std::string> app_arguments{};
@@ -35,7 +36,7 @@ struct TestpmdOptions {
     std::string program = "dpdk-testpmd";
 };
 
-/// Runs without PCI and telemetry, and unless told otherwise without hugepages, in a runtime directory of its own that
+/// Runs without PCI, and unless told otherwise without telemetry and hugepages, in a runtime directory of its own that
 /// is removed at the end. Output is read only inside the calls below: what comes in between waits (some ten thousand
 /// lines fit). Everything that fails or takes too long throws std::runtime_error holding the end of the output.
 class Testpmd {
@@ -45,7 +46,7 @@ class Testpmd {
     Testpmd(const Testpmd &) = delete;
     Testpmd &operator=(const Testpmd &) = delete;
     /// Kills it if it still runs.
-    ~Testpmd();
+    ~Testpmd() = default;
 
     /// What it said before the first prompt.
     [[nodiscard]] const std::string &banner() const { return banner_; }
@@ -67,8 +68,7 @@ class Testpmd {
     int quit(milliseconds timeout = kDefaultTimeout);
 
     [[nodiscard]] Process &process() { return *process_; }
-    /// RUNTIME_DIRECTORY; its last part is the file prefix.
-    [[nodiscard]] const std::filesystem::path &runtime_directory() const { return runtime_directory_; }
+    [[nodiscard]] const RuntimeDirectory &runtime_directory() const { return runtime_directory_; }
     /// Everything read from it before quit(), without prompts and echo.
     [[nodiscard]] const std::string &log() const { return log_; }
 
@@ -76,7 +76,7 @@ class Testpmd {
     bool pump(Clock::time_point deadline);
     void wait_for_prompt(const std::string &during, milliseconds timeout);
 
-    std::filesystem::path runtime_directory_;
+    RuntimeDirectory runtime_directory_; ///< goes after the process
     std::optional<Process> process_;
     std::string terminal_;
     std::string log_;
