@@ -284,6 +284,19 @@ TEST(PacketSocket, GsoFramesAreCutWhereTheDeviceCannot) {
                                      .bytes());
 }
 
+TEST(TestpmdOutput, PacketsThatComeWhileForwardingStopsAreFound) {
+    const auto packets = parse_packets("Telling cores to stop...port 0/queue 1: received 1 packets\n"
+                                       "  src=02:00:00:00:00:01 - dst=02:00:00:00:00:02 - type=0x0800 - length=60\n"
+                                       "  ol_flags: \n"
+                                       "port 0/queue 1: received 1 packets\n"
+                                       "Telling cores to stop...  src=02:00:00:00:00:03 - type=0x0800 - length=60\n"
+                                       "  ol_flags: \n\n"
+                                       "Waiting for lcores to finish...\n");
+    ASSERT_EQ(packets.size(), 2U);
+    EXPECT_EQ(packets[0].src, "02:00:00:00:00:01");
+    EXPECT_EQ(packets[1].src, "02:00:00:00:00:03");
+}
+
 TEST(TestpmdOutput, ParsesEveryFieldOfAPacket) {
     TestpmdPacketParser parser;
     const std::string text =
