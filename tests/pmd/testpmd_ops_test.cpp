@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cctype>
 #include <optional>
 #include <thread>
@@ -82,11 +81,10 @@ TEST_P(Ops, QueuesThatStopAndStartUnderTrafficDisturbNoOther) {
         queue_of[flow] = flow % kQueues;
         flows.push_back(on_queue(rig, queue_of[flow], Packet().ether(rig.mac)));
     }
-    std::atomic<bool> done = false;
     unsigned rounds = 0;
     // Paced: what comes while nobody forwards must find room.
-    std::thread traffic([&] {
-        for (; !done; ++rounds) {
+    std::jthread traffic([&](const std::stop_token &stop) {
+        for (; !stop.stop_requested(); ++rounds) {
             for (unsigned flow = 0; flow < kFlows; ++flow) {
                 Bytes frame = flows[flow].bytes();
                 const MacAddress source = source_of(Numbered{flow, rounds});
@@ -109,7 +107,7 @@ TEST_P(Ops, QueuesThatStopAndStartUnderTrafficDisturbNoOther) {
         between_forwarding(rig.testpmd, {"port 0 rxq " + std::to_string(kToggled) + " start"});
     }
     collect(200);
-    done = true;
+    traffic.request_stop();
     traffic.join();
     // One more of each flow: everything before it has come, then.
     for (unsigned queue = 0; queue < kQueues; ++queue)
