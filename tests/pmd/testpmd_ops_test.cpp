@@ -2,6 +2,7 @@
 // What an operator changes and asks in testpmd while packets come: queues, VLANs, addresses, MTU, information; and that
 // stopping the port forgets nothing of it.
 #include "pmd/flow_rig.h"
+#include "support/cpus.h"
 
 #include <algorithm>
 #include <array>
@@ -42,9 +43,9 @@ void between_forwarding(Testpmd &testpmd, const std::vector<std::string> &comman
     testpmd.command("start");
 }
 
-/// A UDP packet for the port, of a flow that the port's RSS puts on `queue`.
-Packet on_queue(const FlowRig &rig, unsigned queue, const Packet &ether) {
-    for (uint16_t flow = 1; flow < 1000; ++flow) {
+/// A UDP packet for the port, of the first flow from number `first` on that the port's RSS puts on `queue`.
+Packet on_queue(const FlowRig &rig, unsigned queue, const Packet &ether, uint16_t first = 1) {
+    for (uint16_t flow = first; flow < first + 1000; ++flow) {
         Packet packet = Packet(ether).ipv4("10.0.0.1", "10.0.0.2").udp(flow, 9);
         if (expected_steering(rig.config, packet.bytes()).queue == queue)
             return packet;
@@ -79,11 +80,12 @@ TEST_P(Ops, QueuesThatStopAndStartUnderTrafficDisturbNoOther) {
     std::array<unsigned, kFlows> queue_of{};
     for (unsigned flow = 0; flow < kFlows; ++flow) {
         queue_of[flow] = flow % kQueues;
-        flows.push_back(on_queue(rig, queue_of[flow], Packet().ether(rig.mac)));
+        flows.push_back(on_queue(rig, queue_of[flow], Packet().ether(rig.mac), static_cast<uint16_t>(1000 * flow)));
     }
     unsigned rounds = 0;
-    // Paced: what comes while nobody forwards must find room.
+    // Paced: what comes while nobody forwards must find room. From one CPU: packets from two overtake each other.
     std::jthread traffic([&](const std::stop_token &stop) {
+        pin_to({sched_getcpu()});
         for (; !stop.stop_requested(); ++rounds) {
             for (unsigned flow = 0; flow < kFlows; ++flow) {
                 Bytes frame = flows[flow].bytes();
@@ -93,6 +95,8 @@ TEST_P(Ops, QueuesThatStopAndStartUnderTrafficDisturbNoOther) {
             }
             std::this_thread::sleep_for(milliseconds(1));
         }
+        for (unsigned queue = 0; queue < kQueues; ++queue)
+            (void)rig.sender.send(on_queue(rig, queue, Packet().ether(rig.mac, kBehind)).bytes());
     });
     std::vector<TestpmdPacket> packets;
     const auto collect = [&](size_t count) {
@@ -109,9 +113,7 @@ TEST_P(Ops, QueuesThatStopAndStartUnderTrafficDisturbNoOther) {
     collect(200);
     traffic.request_stop();
     traffic.join();
-    // One more of each flow: everything before it has come, then.
-    for (unsigned queue = 0; queue < kQueues; ++queue)
-        ASSERT_TRUE(rig.sender.send(on_queue(rig, queue, Packet().ether(rig.mac, kBehind)).bytes()));
+    // When the last packet of each queue has come, so have those before it.
     for (unsigned seen = 0; seen < kQueues;) {
         const auto more = rig.testpmd.packets(1);
         ASSERT_FALSE(more.empty());

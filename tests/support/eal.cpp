@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "support/eal.h"
 
+#include "support/cpus.h"
 #include "support/system.h"
-
-#include <sched.h>
 
 #include <cstdlib>
 #include <system_error>
@@ -23,14 +22,9 @@ RuntimeDirectory::~RuntimeDirectory() {
 }
 
 std::string floating_lcores(unsigned count) {
-    cpu_set_t ours;
-    CPU_ZERO(&ours);
-    if (sched_getaffinity(0, sizeof(ours), &ours) != 0)
-        throw_errno("read the CPU affinity");
     std::string cpus;
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-        if (CPU_ISSET(cpu, &ours))
-            cpus.append(cpus.empty() ? "" : ",").append(std::to_string(cpu));
+    for (const int cpu : own_cpus())
+        cpus.append(cpus.empty() ? "" : ",").append(std::to_string(cpu));
     std::string lcores;
     for (unsigned lcore = 0; lcore < count; ++lcore)
         lcores.append(lcore == 0 ? "" : ",").append(std::to_string(lcore)).append("@(").append(cpus).append(")");
