@@ -29,10 +29,6 @@ MacAddress from_dpdk(const rte_ether_addr &address) {
     return mac;
 }
 
-int status(const rte_eth_dev *dev, const Result<void> &result) {
-    return result ? 0 : log_error(name(dev), result.error());
-}
-
 // ---- configuration
 
 int configure(rte_eth_dev *dev) {

@@ -84,10 +84,8 @@ int change_interrupt(rte_eth_dev *dev, uint16_t queue) {
     auto &interrupt = process(dev).interrupts[queue];
     if (!dev->intr_handle)
         return 0;
-    if (interrupt) { // its descriptor stays, on which somebody may wait
-        const auto changed = port(dev).change_interrupt(queue, *interrupt);
-        return changed ? 0 : log_error(name(dev), changed.error());
-    }
+    if (interrupt) // its descriptor stays, on which somebody may wait
+        return status(dev, port(dev).change_interrupt(queue, *interrupt));
     if (int error = make_interrupt(dev, queue))
         return error;
     return rte_intr_efds_index_set(dev->intr_handle, queue, interrupt->fd()) == 0 ? 0 : out_of_memory(dev);
@@ -97,16 +95,14 @@ int rx_queue_intr_enable(rte_eth_dev *dev, uint16_t queue) {
     auto &interrupt = process(dev).interrupts[queue];
     if (!interrupt)
         return -ENOTSUP;
-    const auto enabled = interrupt->enable();
-    return enabled ? 0 : log_error(name(dev), enabled.error());
+    return status(dev, interrupt->enable());
 }
 
 int rx_queue_intr_disable(rte_eth_dev *dev, uint16_t queue) {
     auto &interrupt = process(dev).interrupts[queue];
     if (!interrupt)
         return -ENOTSUP;
-    const auto disabled = interrupt->disable();
-    return disabled ? 0 : log_error(name(dev), disabled.error());
+    return status(dev, interrupt->disable());
 }
 
 } // namespace tapflow::pmd

@@ -14,10 +14,6 @@
 namespace tapflow::pmd {
 namespace {
 
-int status(const rte_eth_dev *dev, const Result<void> &result) {
-    return result ? 0 : log_error(name(dev), result.error());
-}
-
 // ---- what the application asks of queues
 
 /// Records that wait, super-frames counted as one.

@@ -7,6 +7,7 @@
 #include "flow/rewrite.h"
 #include "kernel/ring.h"
 #include "pmd/compat.h"
+#include "pmd/log.h"
 #include "pmd/rx_fd.h"
 #include "rss/rss_config.h"
 
@@ -128,6 +129,11 @@ inline engine::Port &port(const rte_eth_dev *dev) { return *process(dev).port; }
 /// Its packets begin with the IP header.
 inline bool is_tun(const rte_eth_dev *dev) { return port(dev).layer() == kernel::Layer::Ip; }
 inline const char *name(const rte_eth_dev *dev) { return dev->data->name; }
+
+/// What an ethdev operation returns: 0, or -errno of an error, which is logged.
+inline int status(const rte_eth_dev *dev, const Result<void> &result) {
+    return result ? 0 : log_error(name(dev), result.error());
+}
 
 /// The configuration in shared memory as the engine takes it.
 inline rss::RssConfig rss_config(const Shared &state) {
