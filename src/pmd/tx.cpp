@@ -178,7 +178,11 @@ bool can_send_in_place(const rte_mbuf &packet) {
 } // namespace
 
 TxPath make_tx_path(int fd, bool tun) {
-    return {fd, std::make_unique<uint8_t[]>(kScratchSize), static_cast<uint8_t>(tun ? 0 : RTE_ETHER_HDR_LEN)};
+    TxPath path;
+    path.fd = fd;
+    path.scratch = std::make_unique<uint8_t[]>(kScratchSize);
+    path.link_header = tun ? 0 : RTE_ETHER_HDR_LEN;
+    return path;
 }
 
 uint16_t tx_burst(void *opaque, rte_mbuf **packets, uint16_t count) {
