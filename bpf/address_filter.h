@@ -52,7 +52,9 @@ static __noinline __u32 vlan_of(struct __sk_buff *skb) {
 static __always_inline int lets_vlan_in(struct __sk_buff *skb, const struct tapflow_port_state *state) {
     if (!(state->config.flags & TAPFLOW_PORT_VLAN_FILTER))
         return 1;
-    __u32 vlan = vlan_of(skb) & (TAPFLOW_VLANS - 1);
+    __u64 vlan = vlan_of(skb);
+    asm volatile("" : "+r"(vlan)); /* the compiler knows its bounds, Linux 6.1 has lost them */
+    vlan &= TAPFLOW_VLANS - 1;
     return vlan == 0 || state->vlans[vlan / 64] >> (vlan % 64) & 1;
 }
 

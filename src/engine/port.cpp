@@ -140,8 +140,11 @@ Result<void> Port::load_programs(RxMode mode, kernel::Layer layer) {
     auto classifier = load(mode == RxMode::Fd ? kernel::Delivery::Fd : kernel::Delivery::Ring);
     if (!classifier && mode == RxMode::Auto && !may_pass(classifier.error())) {
         auto other = load(kernel::Delivery::Fd);
-        if (!other)
-            return classifier.error();
+        if (!other) {
+            Error error = other.error();
+            error.detail += "; and " + classifier.error().message();
+            return error;
+        }
         why_not_ring_ = classifier.error().message();
         classifier = std::move(other);
     }

@@ -42,7 +42,7 @@ std::string tested_rx_mode() {
 }
 
 std::string with_rx_mode(const std::string &vdev) {
-    const bool ours = vdev.starts_with("net_tap") || vdev.starts_with("eth_tap");
+    const bool ours = vdev.starts_with("net_tap") || vdev.starts_with("net_tun") || vdev.starts_with("eth_tap");
     return !ours || vdev.find(",rx=") != std::string::npos ? vdev : vdev + ",rx=" + tested_rx_mode();
 }
 
