@@ -45,15 +45,15 @@ template <bool Checksum> uint16_t rx_burst(void *opaque, rte_mbuf **packets, uin
     const RingPath &path = local.rx[queue.id];
     const kernel::RingView &ring = path.ring;
     const uint16_t room = queue.room;
+    kernel::RingCursor cursor = ring.begin();
+    if (cursor.position == cursor.producer)
+        return 0;
+    // Behind begin(): a packet sent after the offload was switched finds it so.
     const bool strip = queue.strip.load(std::memory_order_relaxed);
     auto is_plain = [room, strip](const tapflow_record *record) {
         return !(record->flags & kSpecialFlags) && record->length <= room &&
                !(strip && has_inline_tag(frame_of(record)));
     };
-
-    kernel::RingCursor cursor = ring.begin();
-    if (cursor.position == cursor.producer)
-        return 0;
     std::array<const tapflow_record *, kBatch> batch;
     uint16_t received = 0;
     uint64_t bytes = 0;
