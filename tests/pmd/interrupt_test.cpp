@@ -185,10 +185,11 @@ void Interrupts::wake_by_each_packet(unsigned packets) {
     }
 }
 
-TEST_F(Interrupts, AMillionPacketsWakeTheirReader) {
+/// TAPFLOW_TEST_EFFORT=400 makes it the whole of one. By fd nobody but the kernel wakes.
+TEST_F(Interrupts, AQuarterOfAMillionPacketsWakeTheirReader) {
     start(1);
     register_queue(0);
-    wake_by_each_packet(effort(tested_rx_mode() == "ring" ? 1'000'000 : 100'000)); // by fd the kernel alone wakes
+    wake_by_each_packet(effort(tested_rx_mode() == "ring" ? 250'000 : 25'000));
 }
 
 /// The least ring, which a few packets fill: waking needs room in it.
