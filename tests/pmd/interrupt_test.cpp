@@ -151,6 +151,12 @@ TEST_F(Interrupts, AreThereOnlyWhereTheyAreAskedFor) {
     EXPECT_EQ(rte_eth_dev_rx_intr_disable(port(), 0), -ENOTSUP);
 }
 
+/// Pauses for a time that differs from one call to the next.
+void pause(std::mt19937 &random) {
+    for (uint32_t left = random() % 512; left > 0; --left)
+        rte_pause();
+}
+
 /// The sender is told to send while the reader goes to sleep, so that the two meet at every point of it.
 void Interrupts::wake_by_each_packet(unsigned packets) {
     std::atomic<unsigned> asked{0};
@@ -164,13 +170,14 @@ void Interrupts::wake_by_each_packet(unsigned packets) {
                 rte_pause();
             if (asked.load(std::memory_order_relaxed) > packets)
                 return;
-            for (uint32_t pause = pauses() % 512; pause > 0; --pause)
-                rte_pause();
+            pause(pauses);
             EXPECT_TRUE(socket.send(bytes));
         }
     });
+    std::mt19937 pauses(static_cast<uint32_t>(random()));
     for (unsigned received = 0; received < packets; ++received) {
         asked.store(received + 1, std::memory_order_release);
+        pause(pauses);
         EXPECT_EQ(rte_eth_dev_rx_intr_enable(port(), 0), 0);
         const bool woken = !sleep().empty();
         EXPECT_EQ(rte_eth_dev_rx_intr_disable(port(), 0), 0);
