@@ -31,12 +31,12 @@ class QueueInterrupt {
 
   private:
     QueueInterrupt(kernel::Wakeup wakeup, kernel::RingView ring, tapflow_queue_doorbell *doorbell)
-        : wakeup_(std::move(wakeup)), ring_(ring), doorbell_(doorbell) {}
+        : wakeup_(std::move(wakeup)), ring_(ring), doorbell_(doorbell), sleep_(doorbell ? doorbell->rung : 0) {}
 
     kernel::Wakeup wakeup_;
     kernel::RingView ring_;
     tapflow_queue_doorbell *doorbell_; ///< null: by fd
-    uint32_t sleep_ = 0;               ///< the last one's number
+    uint32_t sleep_;                   ///< the last one's number; the doorbell remembers those of a former interrupt
 };
 
 } // namespace tapflow::engine

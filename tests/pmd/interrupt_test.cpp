@@ -145,6 +145,24 @@ TEST_F(Interrupts, LeaveNoDescriptorBehind) {
     EXPECT_LE(descriptors(), before + 1) << "but EAL's own for this thread";
 }
 
+/// The sleeps of a port's lives are told from each other: what woke the former one's reader has not woken this one's.
+TEST_F(Interrupts, WakeInEveryLifeOfAPort) {
+    start(1);
+    PacketSocket sender(ns(), "tap0", {.receive = false});
+    for (int life = 0; life < 3; ++life) {
+        SCOPED_TRACE(life);
+        register_queue(0);
+        ASSERT_EQ(rte_eth_dev_rx_intr_enable(port(), 0), 0);
+        EXPECT_TRUE(sleep(milliseconds(0)).empty()); // whoever sleeps is told by the sender alone
+        ASSERT_TRUE(sender.send(frame()));
+        EXPECT_EQ(sleep().size(), 1U);
+        ASSERT_EQ(rte_eth_dev_rx_intr_disable(port(), 0), 0);
+        EXPECT_EQ(receive(0), 1U);
+        ASSERT_EQ(rte_eth_dev_stop(port()), 0);
+        ASSERT_EQ(rte_eth_dev_start(port()), 0);
+    }
+}
+
 TEST_F(Interrupts, AreThereOnlyWhereTheyAreAskedFor) {
     configure_and_start(1);
     EXPECT_EQ(rte_eth_dev_rx_intr_enable(port(), 0), -ENOTSUP);
