@@ -70,9 +70,10 @@ void forget_what_is_under_way(rte_eth_dev *dev, uint16_t index) {
     process(dev).fd[index].waiting = false;
 }
 
-/// True if the burst functions that the port has started with can serve the queue.
+/// True if the burst function that the port has started with can serve the queue: the one for checksums serves all.
 bool fits_burst(const rte_eth_dev *dev, const RxQueue &queue) {
-    return select_rx_burst(dev, offloads_of_any_queue(dev) | queue.offloads) == dev->rx_pkt_burst;
+    return !has_offload(queue, RTE_ETH_RX_OFFLOAD_CHECKSUM) ||
+           select_rx_burst(dev, queue.offloads) == dev->rx_pkt_burst;
 }
 
 } // namespace

@@ -291,5 +291,21 @@ TEST_F(Queues, RefuseAnOffloadThatTheRunningPortCannotAdd) {
     EXPECT_EQ(rte_eth_dev_rx_queue_start(port(), 1), 0);
 }
 
+TEST_F(Queues, MayLoseAnOffloadThatTheRunningPortHas) {
+    rte_eth_conf conf = rss();
+    ASSERT_EQ(rte_eth_dev_configure(port(), 2, 2, &conf), 0);
+    rte_eth_rxconf with_checksum{};
+    with_checksum.offloads = RTE_ETH_RX_OFFLOAD_CHECKSUM | RTE_ETH_RX_OFFLOAD_RSS_HASH;
+    setup_rx(0);
+    ASSERT_EQ(rte_eth_rx_queue_setup(port(), 1, 512, SOCKET_ID_ANY, &with_checksum, pool()), 0);
+    setup_tx(0);
+    setup_tx(1);
+    ASSERT_EQ(rte_eth_dev_start(port()), 0);
+    ASSERT_EQ(rte_eth_dev_rx_queue_stop(port(), 1), 0);
+    setup_rx(1);
+    ASSERT_EQ(rte_eth_dev_rx_queue_stop(port(), 0), 0);
+    EXPECT_EQ(rte_eth_rx_queue_setup(port(), 0, 512, SOCKET_ID_ANY, &with_checksum, pool()), 0);
+}
+
 } // namespace
 } // namespace tapflow::test
