@@ -128,10 +128,11 @@ TEST_P(Vlan, FilterHoldsForPromiscuousPortsAndNotForWhatRulesTake) {
     EXPECT_FALSE(passes(tagged(10)));
 }
 
+class RemoteVlan : public Vlan {};
+INSTANTIATE_TEST_SUITE_P(Mode, RemoteVlan, testing::Values(true), [](const auto &) { return "remote"; });
+
 /// What the application does not get of a remote's traffic is the kernel's.
-TEST_P(Vlan, FilteredPacketsOfARemoteAreItsKernels) {
-    if (!GetParam())
-        return;
+TEST_P(RemoteVlan, FilteredPacketsAreItsKernels) {
     start(RTE_ETH_RX_OFFLOAD_VLAN_FILTER);
     ASSERT_EQ(rte_eth_dev_vlan_filter(port(), 5, 1), 0);
     PacketSocket kernel = socket_behind_ingress(ns(), "eth3", ETH_P_IP);
