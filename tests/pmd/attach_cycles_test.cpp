@@ -3,7 +3,6 @@
 #include "pmd/events_rig.h"
 #include "support/effort.h"
 
-#include <rte_bus_vdev.h>
 #include <rte_malloc.h>
 
 #include <fstream>
@@ -48,16 +47,8 @@ TEST_P(AttachCycles, LeaveNothing) {
             early = Memory::now();
             fds = open_fds();
         }
-        ASSERT_EQ(rte_vdev_init("net_tap1", arguments.c_str()), 0) << cycle;
         uint16_t second = 0;
-        ASSERT_EQ(rte_eth_dev_get_port_by_name("net_tap1", &second), 0);
-        rte_eth_conf conf{};
-        conf.intr_conf.lsc = 1;
-        conf.intr_conf.rmv = 1;
-        ASSERT_EQ(rte_eth_dev_configure(second, 1, 1, &conf), 0);
-        ASSERT_EQ(rte_eth_rx_queue_setup(second, 0, 64, SOCKET_ID_ANY, nullptr, pool()), 0);
-        ASSERT_EQ(rte_eth_tx_queue_setup(second, 0, 64, SOCKET_ID_ANY, nullptr), 0);
-        ASSERT_EQ(rte_eth_dev_start(second), 0);
+        ASSERT_NO_FATAL_FAILURE(start_second(arguments, second)) << cycle;
         ASSERT_EQ(rte_eth_dev_stop(second), 0);
         rte_eth_dev_info info{};
         ASSERT_EQ(rte_eth_dev_info_get(second, &info), 0);

@@ -6,6 +6,7 @@
 #include "pmd/remote_rig.h"
 
 #include <rte_alarm.h>
+#include <rte_bus_vdev.h>
 
 #include <filesystem>
 #include <functional>
@@ -41,6 +42,18 @@ class LinkEvents : public FlowEthdev {
         conf.intr_conf.lsc = (wanted & kLsc) != 0;
         conf.intr_conf.rmv = (wanted & kRmv) != 0;
         configure_and_start(queues, 1, conf);
+    }
+    /// Makes "net_tap1" and starts it with a queue each way and both events asked for.
+    void start_second(const std::string &arguments, uint16_t &second) {
+        ASSERT_EQ(rte_vdev_init("net_tap1", arguments.c_str()), 0);
+        ASSERT_EQ(rte_eth_dev_get_port_by_name("net_tap1", &second), 0);
+        rte_eth_conf conf{};
+        conf.intr_conf.lsc = 1;
+        conf.intr_conf.rmv = 1;
+        ASSERT_EQ(rte_eth_dev_configure(second, 1, 1, &conf), 0);
+        ASSERT_EQ(rte_eth_rx_queue_setup(second, 0, 64, SOCKET_ID_ANY, nullptr, pool()), 0);
+        ASSERT_EQ(rte_eth_tx_queue_setup(second, 0, 64, SOCKET_ID_ANY, nullptr), 0);
+        ASSERT_EQ(rte_eth_dev_start(second), 0);
     }
     void start_for(unsigned wanted, uint16_t queues = 1) {
         configure_for(wanted, queues);

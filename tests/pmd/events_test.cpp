@@ -3,8 +3,6 @@
 // it says so.
 #include "pmd/events_rig.h"
 
-#include <rte_bus_vdev.h>
-
 namespace tapflow::test {
 namespace {
 
@@ -152,15 +150,7 @@ class CloseInCallback : public LinkEvents, public testing::WithParamInterface<rt
   protected:
     /// A second port, so that what the first one's opening has left in the process is not counted.
     void attach() {
-        ASSERT_EQ(rte_vdev_init("net_tap1", with_rx_mode("net_tap1,iface=tap1").c_str() + sizeof("net_tap1")), 0);
-        ASSERT_EQ(rte_eth_dev_get_port_by_name("net_tap1", &second_), 0);
-        rte_eth_conf conf{};
-        conf.intr_conf.lsc = 1;
-        conf.intr_conf.rmv = 1;
-        ASSERT_EQ(rte_eth_dev_configure(second_, 1, 1, &conf), 0);
-        ASSERT_EQ(rte_eth_rx_queue_setup(second_, 0, 512, SOCKET_ID_ANY, nullptr, pool()), 0);
-        ASSERT_EQ(rte_eth_tx_queue_setup(second_, 0, 512, SOCKET_ID_ANY, nullptr), 0);
-        ASSERT_EQ(rte_eth_dev_start(second_), 0);
+        ASSERT_NO_FATAL_FAILURE(start_second("iface=tap1,rx=" + tested_rx_mode(), second_));
         ASSERT_EQ(rte_eth_dev_callback_register(second_, GetParam(), close, this), 0);
     }
 
