@@ -230,7 +230,7 @@ bool Port::readers_are_alive() {
     std::lock_guard lock(mutex_);
     bool alive = !removed_ || readers_.empty();
     for (size_t i = 0; i < readers_.size(); i++) {
-        if (!readers_[i] || classifier_->is_queue_stopped(static_cast<unsigned>(i)))
+        if (!readers_[i])
             continue;
         const uint64_t polls = readers_[i]->polls();
         const auto waiting = readers_[i]->waiting();

@@ -110,8 +110,8 @@ class Port {
     /// in it; of several queues the largest number counts at the port's next start, and a tap that was there before us
     /// keeps its own.
     Result<void> set_reader(unsigned queue, unsigned frames);
-    /// Where the data path reads; the queue must have been set up.
     [[nodiscard]] size_t ring_bytes(unsigned queue) const { return rings_[queue]->bytes(); }
+    /// Where the data path reads; the queue must have been set up.
     [[nodiscard]] const kernel::RingView &ring(unsigned queue) const { return rings_[queue]->view(); }
     [[nodiscard]] kernel::TunReader &reader(unsigned queue) const { return *readers_[queue]; }
     /// Where the data path writes; owned by the port.
@@ -193,8 +193,7 @@ class Port {
     mutable std::mutex tap_mutex_; ///< taken last: of what sits at the tap, and where that is
     kernel::LinkInfo tap_;         ///< as it was when the port was opened; index and name identify it, and follow it
     kernel::NamespaceId tap_namespace_{};
-    kernel::Fd
-        home_; ///< the namespace of the calling thread of open(), and of the remote; none: the kernel has but one
+    kernel::Fd home_; ///< the namespace of open()'s thread and of the remote; none: the kernel has but one
     bool existed_;
     bool persist_;
     bool readopt_;
