@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 
 struct nl_msg;
@@ -47,6 +48,10 @@ class Netlink {
     /// As above, and hands each message of the answer (not acks, errors and the end of a dump) to `each`.
     Result<void> request(const NlMsg &message, const std::string &what,
                          const std::function<void(const nlmsghdr *)> &each);
+
+    /// Sends requests without answers, as many in a system call as fit, and waits until all have been carried out or
+    /// refused. Errors: that of the first that was refused; all others may have been carried out.
+    Result<void> request_all(std::span<const NlMsg> messages, const std::string &what);
 
   private:
     explicit Netlink(nl_sock *socket) : socket_(socket) {}

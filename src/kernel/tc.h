@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The clsact qdisc and cls_bpf direct-action filters.
+// The clsact qdisc, and filters at it: cls_bpf in direct-action mode, and what all kinds have in common.
 #pragma once
 
 #include "kernel/link.h"
@@ -14,13 +14,20 @@ namespace tapflow::kernel {
 
 enum class Hook : uint8_t { Ingress, Egress };
 
-/// A cls_bpf filter in direct-action mode, named by where it sits.
-struct BpfFilter {
+/// Where a filter sits.
+struct FilterPlace {
     int ifindex = 0;
     Hook hook = Hook::Ingress;
-    uint16_t preference = 0;
+    uint16_t preference = 0; ///< the lower comes first
     uint32_t handle = 1;
-    std::string name; ///< what `tc filter show` calls the program
+    uint32_t chain = 0; ///< 0: where every packet begins
+
+    bool operator==(const FilterPlace &) const = default;
+};
+
+/// A cls_bpf filter in direct-action mode, or in a list any filter.
+struct BpfFilter : FilterPlace {
+    std::string name; ///< what `tc filter show` calls the program; of other kinds the kind
 
     bool operator==(const BpfFilter &) const = default;
 };
