@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "kernel/link.h"
 
+#include "kernel/attribute.h"
+
 #include <linux/if.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -13,10 +15,6 @@
 
 namespace tapflow::kernel {
 namespace {
-
-nlattr *find_in(const nlattr *nest, int type) {
-    return nla_find(static_cast<const nlattr *>(nla_data(nest)), nla_len(nest), type);
-}
 
 void parse_kind(const nlattr *information, LinkInfo &link) {
     if (const nlattr *kind = find_in(information, IFLA_INFO_KIND))

@@ -24,7 +24,8 @@ struct NlMsgDeleter {
 using NlMsg = std::unique_ptr<nl_msg, NlMsgDeleter>;
 
 /// A new request of `type` (RTM_*); NLM_F_REQUEST and NLM_F_ACK are added to `flags`. Null when out of memory.
-[[nodiscard]] NlMsg make_request(int type, int flags);
+/// `bytes`: room for the whole message; 0: a page.
+[[nodiscard]] NlMsg make_request(int type, int flags, size_t bytes = 0);
 
 /// A NETLINK_ROUTE socket: one request at a time, replies matched by sequence number, extended acks on.
 ///
@@ -42,22 +43,25 @@ class Netlink {
     void ask_in(std::function<Result<Fd>()> netns);
 
     /// Sends a request and waits for its ack. `what` says what is being attempted, for the Error.
-    /// Errors: the kernel's errno with its extended-ack text; ETIMEDOUT after 10 s without an answer.
+    /// Errors: the kernel's errno with its extended-ack text; ETIMEDOUT after 10 s without an answer; ENOBUFS when the
+    /// answer was lost.
     Result<void> request(const NlMsg &message, const std::string &what);
 
-    /// As above, and hands each message of the answer (not acks, errors and the end of a dump) to `each`.
+    /// As above, and hands each message of the answer (not acks, errors and the end of a dump) to `each` when it is
+    /// complete. A dump that something has changed under is asked for again. Errors: EINTR when that does not end.
     Result<void> request(const NlMsg &message, const std::string &what,
                          const std::function<void(const nlmsghdr *)> &each);
 
     /// Sends requests without answers, as many in a system call as fit, and waits until all have been carried out or
-    /// refused. Errors: that of the first that was refused; all others may have been carried out.
+    /// refused. Errors: that of the first that was refused, with its number; all others may have been carried out. What
+    /// request() says of lost answers; then those behind may not have been sent.
     Result<void> request_all(std::span<const NlMsg> messages, const std::string &what);
 
   private:
     explicit Netlink(nl_sock *socket) : socket_(socket) {}
     static Result<nl_sock *> connect();
-    static Result<void> exchange(nl_sock *socket, const NlMsg &message, const std::string &what,
-                                 const std::function<void(const nlmsghdr *)> &each);
+    /// Lets `use` have the socket of the namespace to ask.
+    Result<void> with_socket(const std::function<Result<void>(nl_sock *)> &use);
 
     std::mutex mutex_;
     nl_sock *socket_;
