@@ -17,7 +17,7 @@ Result<void> add_or_take_over(Netlink &netlink, const LinkInfo &link, BpfFilter 
     if (!filters)
         return filters.error();
     for (const BpfFilter &other : *filters) {
-        if (other.preference != filter.preference)
+        if (other.preference != filter.preference || other.chain != filter.chain)
             continue;
         if (other.name == filter.name) {
             filter.handle = other.handle;
@@ -48,7 +48,7 @@ Result<Attachment> Attachment::filter(Netlink &netlink, const LinkInfo &link, Ho
     if (!added)
         return added.error();
     Attachment attachment;
-    attachment.filter_ = {link.index, hook, preference, *added ? kInOurQdisc : kInOwnersQdisc, name};
+    attachment.filter_ = {{link.index, hook, preference, *added ? kInOurQdisc : kInOwnersQdisc}, name};
     attachment.link_ = link;
     if (auto put = add_or_take_over(netlink, link, attachment.filter_, program_fd); !put) {
         if (*added)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "kernel/tc.h"
 
+#include "kernel/attribute.h"
+
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
@@ -12,8 +14,8 @@
 namespace tapflow::kernel {
 namespace {
 
-NlMsg tc_request(int type, int flags, const tcmsg &tc, const char *kind) {
-    NlMsg message = make_request(type, flags);
+NlMsg tc_request(int type, int flags, const tcmsg &tc, const char *kind, size_t bytes = 0) {
+    NlMsg message = make_request(type, flags, bytes);
     if (message && (nlmsg_append(message.get(), const_cast<tcmsg *>(&tc), sizeof(tc), NLMSG_ALIGNTO) < 0 ||
                     nla_put_string(message.get(), TCA_KIND, kind) < 0))
         message.reset();
@@ -29,51 +31,72 @@ tcmsg clsact(int ifindex) {
     return tc;
 }
 
-tcmsg place(const BpfFilter &filter) {
-    tcmsg tc{};
-    tc.tcm_family = AF_UNSPEC;
-    tc.tcm_ifindex = filter.ifindex;
-    tc.tcm_handle = filter.handle;
-    tc.tcm_parent = TC_H_MAKE(TC_H_CLSACT, filter.hook == Hook::Ingress ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
-    tc.tcm_info = TC_H_MAKE(static_cast<uint32_t>(filter.preference) << 16, htons(ETH_P_ALL));
-    return tc;
+uint32_t parent_of(Hook hook) {
+    return TC_H_MAKE(TC_H_CLSACT, hook == Hook::Ingress ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
 }
 
-std::string describe(const BpfFilter &filter) {
-    return "bpf filter " + filter.name + " at interface " + std::to_string(filter.ifindex) +
-           (filter.hook == Hook::Ingress ? " ingress" : " egress") + ", preference " +
-           std::to_string(filter.preference);
-}
+std::string describe(const BpfFilter &filter) { return describe(filter, "bpf") + ", " + filter.name; }
 
-BpfFilter parse_filter(const nlmsghdr *header, Hook hook) {
-    const auto *tc = static_cast<const tcmsg *>(nlmsg_data(header));
-    BpfFilter filter{tc->tcm_ifindex, hook, static_cast<uint16_t>(TC_H_MAJ(tc->tcm_info) >> 16), tc->tcm_handle, {}};
+BpfFilter parse_filter(const nlmsghdr *header) {
+    BpfFilter filter{parse_place(header), {}};
     auto *message = const_cast<nlmsghdr *>(header);
-    if (const nlattr *kind = nlmsg_find_attr(message, sizeof(tcmsg), TCA_KIND))
-        filter.name = nla_get_string(kind);
-    const nlattr *options = nlmsg_find_attr(message, sizeof(tcmsg), TCA_OPTIONS);
-    if (!options || filter.name != "bpf")
+    filter.name = text_of(nlmsg_find_attr(message, sizeof(tcmsg), TCA_KIND));
+    if (filter.name != "bpf")
         return filter;
-    if (const nlattr *name = nla_find(static_cast<const nlattr *>(nla_data(options)), nla_len(options), TCA_BPF_NAME))
-        filter.name = nla_get_string(name);
+    if (const nlattr *name = find_in(nlmsg_find_attr(message, sizeof(tcmsg), TCA_OPTIONS), TCA_BPF_NAME))
+        filter.name = text_of(name);
     return filter;
 }
 
 Result<void> put_filter(Netlink &netlink, const BpfFilter &filter, int program_fd, int flags, const char *verb) {
-    NlMsg message = tc_request(RTM_NEWTFILTER, flags, place(filter), "bpf");
-    if (message) {
-        nlattr *options = nla_nest_start(message.get(), TCA_OPTIONS);
-        if (!options || nla_put_u32(message.get(), TCA_BPF_FD, static_cast<uint32_t>(program_fd)) < 0 ||
-            nla_put_string(message.get(), TCA_BPF_NAME, filter.name.c_str()) < 0 ||
-            nla_put_u32(message.get(), TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT) < 0)
-            message.reset();
-        else
-            nla_nest_end(message.get(), options);
-    }
+    NlMsg message = filter_request(RTM_NEWTFILTER, flags, filter, "bpf");
+    if (message && !put_nest(message.get(), TCA_OPTIONS, [&] {
+            return nla_put_u32(message.get(), TCA_BPF_FD, static_cast<uint32_t>(program_fd)) == 0 &&
+                   nla_put_string(message.get(), TCA_BPF_NAME, filter.name.c_str()) == 0 &&
+                   nla_put_u32(message.get(), TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT) == 0;
+        }))
+        message.reset();
     return netlink.request(message, std::string(verb) + " " + describe(filter));
 }
 
 } // namespace
+
+NlMsg filter_request(int type, int flags, const FilterPlace &place, const char *kind, size_t bytes) {
+    tcmsg tc{};
+    tc.tcm_family = AF_UNSPEC;
+    tc.tcm_ifindex = place.ifindex;
+    tc.tcm_handle = place.handle;
+    tc.tcm_parent = parent_of(place.hook);
+    tc.tcm_info = TC_H_MAKE(static_cast<uint32_t>(place.preference) << 16, htons(ETH_P_ALL));
+    NlMsg message = tc_request(type, flags, tc, kind, bytes);
+    if (message && place.chain != 0 && nla_put_u32(message.get(), TCA_CHAIN, place.chain) < 0)
+        message.reset();
+    return message;
+}
+
+FilterPlace parse_place(const nlmsghdr *header) {
+    if (nlmsg_datalen(header) < static_cast<int>(sizeof(tcmsg)))
+        return {};
+    const auto *tc = static_cast<const tcmsg *>(nlmsg_data(header));
+    const nlattr *chain = nlmsg_find_attr(const_cast<nlmsghdr *>(header), sizeof(tcmsg), TCA_CHAIN);
+    return {tc->tcm_ifindex, tc->tcm_parent == parent_of(Hook::Egress) ? Hook::Egress : Hook::Ingress,
+            static_cast<uint16_t>(TC_H_MAJ(tc->tcm_info) >> 16), tc->tcm_handle, value_of<uint32_t>(chain).value_or(0)};
+}
+
+std::string describe(const FilterPlace &place, const std::string &kind) {
+    return kind + " filter at interface " + std::to_string(place.ifindex) +
+           (place.hook == Hook::Ingress ? " ingress" : " egress") + ", preference " + std::to_string(place.preference) +
+           (place.chain != 0 ? ", chain " + std::to_string(place.chain) : "") +
+           (place.handle != 0 ? ", handle " + std::to_string(place.handle) : "");
+}
+
+NlMsg removal_request(const FilterPlace &place, const char *kind) {
+    return filter_request(RTM_DELTFILTER, 0, place, kind);
+}
+
+Result<void> remove_filter(Netlink &netlink, const FilterPlace &place, const char *kind) {
+    return netlink.request(removal_request(place, kind), "remove " + describe(place, kind));
+}
 
 Result<bool> ensure_clsact(Netlink &netlink, const LinkInfo &link) {
     NlMsg message = tc_request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, clsact(link.index), "clsact");
@@ -91,15 +114,17 @@ Result<void> remove_clsact(Netlink &netlink, const LinkInfo &link) {
 }
 
 Result<std::vector<BpfFilter>> list_filters(Netlink &netlink, const LinkInfo &link, Hook hook) {
-    tcmsg tc = place({link.index, hook, 0, 0, {}});
-    tc.tcm_info = 0; // of every preference and protocol
+    tcmsg tc{}; // of every preference, protocol and chain
+    tc.tcm_family = AF_UNSPEC;
+    tc.tcm_ifindex = link.index;
+    tc.tcm_parent = parent_of(hook);
     NlMsg message = make_request(RTM_GETTFILTER, NLM_F_DUMP);
     if (message && nlmsg_append(message.get(), &tc, sizeof(tc), NLMSG_ALIGNTO) < 0)
         message.reset();
     std::vector<BpfFilter> filters;
     auto answer = netlink.request(message, "list filters of " + link.name, [&](const nlmsghdr *header) {
         if (header->nlmsg_type == RTM_NEWTFILTER)
-            filters.push_back(parse_filter(header, hook));
+            filters.push_back(parse_filter(header));
     });
     if (!answer)
         return answer.error();
@@ -117,7 +142,7 @@ Result<void> replace_filter(Netlink &netlink, const BpfFilter &filter, int progr
 }
 
 Result<void> remove_filter(Netlink &netlink, const BpfFilter &filter) {
-    return netlink.request(tc_request(RTM_DELTFILTER, 0, place(filter), "bpf"), "remove " + describe(filter));
+    return netlink.request(removal_request(filter, "bpf"), "remove " + describe(filter));
 }
 
 } // namespace tapflow::kernel

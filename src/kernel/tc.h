@@ -25,6 +25,20 @@ struct FilterPlace {
     bool operator==(const FilterPlace &) const = default;
 };
 
+/// The start of an RTM_*TFILTER request about the filter of that place and kind (for packets of all protocols,
+/// ETH_P_ALL); its options go behind. `bytes`: as for make_request(). Null when out of memory.
+[[nodiscard]] NlMsg filter_request(int type, int flags, const FilterPlace &place, const char *kind, size_t bytes = 0);
+/// The place that such a message names.
+[[nodiscard]] FilterPlace parse_place(const nlmsghdr *header);
+/// For an Error: "flower filter at interface 3 ingress, preference 300, handle 7".
+[[nodiscard]] std::string describe(const FilterPlace &place, const std::string &kind);
+
+/// The request that removes a filter, or with handle 0 all that have its preference in its chain. Null when out of
+/// memory.
+[[nodiscard]] NlMsg removal_request(const FilterPlace &place, const char *kind);
+/// Errors: ENOENT; EINVAL when the place has a filter of another kind.
+Result<void> remove_filter(Netlink &netlink, const FilterPlace &place, const char *kind);
+
 /// A cls_bpf filter in direct-action mode, or in a list any filter.
 struct BpfFilter : FilterPlace {
     std::string name; ///< what `tc filter show` calls the program; of other kinds the kind
@@ -37,7 +51,7 @@ Result<bool> ensure_clsact(Netlink &netlink, const LinkInfo &link);
 Result<void> remove_clsact(Netlink &netlink, const LinkInfo &link);
 
 /// The filters at a hook of an interface's clsact qdisc, of any kind; `name` is that of a bpf filter's program, else
-/// the kind. Empty where there is no such qdisc.
+/// the kind; of all chains. Empty where there is no such qdisc.
 Result<std::vector<BpfFilter>> list_filters(Netlink &netlink, const LinkInfo &link, Hook hook);
 
 /// Adds the filter for the program behind `program_fd` (SCHED_CLS). Errors: EEXIST when the place is taken.

@@ -48,7 +48,7 @@ TEST_F(Netlinks, AnInterfaceThatDoesNotExistIsEnodevAndNamed) {
 
 TEST_F(Netlinks, ARefusalCarriesTheKernelsWords) {
     const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
-    const kernel::BpfFilter filter{link().index, Hook::Ingress, 7, 1, "test"};
+    const kernel::BpfFilter filter{{link().index, Hook::Ingress, 7, 1}, "test"};
     const auto added = kernel::add_filter(*netlink, filter, programs->tap_egress());
     ASSERT_FALSE(added) << "there is no clsact to add it to";
     EXPECT_EQ(added.error().code, EINVAL);
@@ -167,7 +167,7 @@ TEST_F(Netlinks, ClsactIsAddedOnce) {
 TEST_F(Netlinks, AFilterIsWhereItWasPut) {
     const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     must(kernel::ensure_clsact(*netlink, link()));
-    const kernel::BpfFilter filter{link().index, Hook::Egress, 31, 5, "here"};
+    const kernel::BpfFilter filter{{link().index, Hook::Egress, 31, 5}, "here"};
     must(kernel::add_filter(*netlink, filter, programs->tap_egress()));
     EXPECT_NE(filters("egress").find("pref 31 bpf chain 0 handle 0x5 here direct-action"), std::string::npos)
         << filters("egress");
@@ -213,7 +213,7 @@ TEST_F(Netlinks, AnAttachmentLeavesItsOwnersQdiscAndFilters) {
 TEST_F(Netlinks, AnAttachmentTakesOverItsOwnFilterAndNobodyElses) {
     const auto programs = must(kernel::Programs::load(kernel::Delivery::Ring, 0));
     must(kernel::ensure_clsact(*netlink, link()));
-    kernel::BpfFilter left_behind{link().index, Hook::Egress, kernel::kFilterPreference, 1, "ours"};
+    kernel::BpfFilter left_behind{{link().index, Hook::Egress, kernel::kFilterPreference, 1}, "ours"};
     must(kernel::add_filter(*netlink, left_behind, programs->tap_egress()));
     EXPECT_EQ(must(kernel::list_filters(*netlink, link(), Hook::Egress)), std::vector{left_behind});
     {

@@ -208,7 +208,7 @@ TEST_F(PortLife, WhatAKilledProcessHasLeftInTheWayOfTxIsTakenOff) {
     (void)must(kernel::ensure_clsact(*netlink, tap));
     for (const auto &[preference, name] : {std::pair{kernel::kEarlyFilterPreference, "tapflow_tx_rules"},
                                            std::pair{kernel::kFilterPreference, "tapflow_tx"}})
-        must(kernel::add_filter(*netlink, {tap.index, kernel::Hook::Ingress, preference, 1, name},
+        must(kernel::add_filter(*netlink, {{tap.index, kernel::Hook::Ingress, preference, 1}, name},
                                 classifier->programs().transmit_rules()));
     ns.must_run({"tc", "filter", "add", "dev", "tap0", "ingress", "protocol", "ip", "pref", "10", "u32", "match", "u32",
                  "0", "0", "classid", "1:1"});

@@ -55,7 +55,7 @@ TEST_F(Traffic, ATagBesideTheFrameIsInTheRecord) {
     open();
     auto netlink = must(kernel::Netlink::open());
     const int ifindex = ns.link("tap0").index;
-    const kernel::BpfFilter place{ifindex, kernel::Hook::Egress, kernel::kFilterPreference - 1, 1, "push_vlan"};
+    const kernel::BpfFilter place{{ifindex, kernel::Hook::Egress, kernel::kFilterPreference - 1, 1}, "push_vlan"};
     PacketSocket sender(ns, "tap0", {.receive = false});
     constexpr uint16_t kTci = 5U << 13U | 1U << 12U | 291;
     for (const uint16_t tpid : {uint16_t{0x8100}, uint16_t{0x88a8}}) {
