@@ -37,13 +37,10 @@ inline std::string text_of(const nlattr *attribute) {
     return {text, strnlen(text, static_cast<size_t>(nla_len(attribute)))};
 }
 
-/// Appends a nest that `fill` fills. False: out of room.
+/// Appends a nest that `fill` fills; an empty one is left out. False: out of room, or longer than an attribute can be.
 template <typename Fill> [[nodiscard]] bool put_nest(nl_msg *message, int type, const Fill &fill) {
     nlattr *nest = nla_nest_start(message, type);
-    if (!nest || !fill())
-        return false;
-    nla_nest_end(message, nest);
-    return true;
+    return nest && fill() && nla_nest_end(message, nest) == 0;
 }
 
 } // namespace tapflow::kernel

@@ -96,7 +96,8 @@ struct ToldFlower {
     std::vector<ToldAction> actions;
 };
 
-/// RTM_NEWTFILTER with NLM_F_CREATE | NLM_F_EXCL; null when out of memory.
+/// RTM_NEWTFILTER with NLM_F_CREATE | NLM_F_EXCL; null when out of memory, or when its actions do not fit into an
+/// attribute (64 KiB).
 [[nodiscard]] NlMsg flower_request(const FlowerFilter &filter);
 /// What RTM_NEWTFILTER says of a filter of kind flower.
 [[nodiscard]] ToldFlower parse_flower(const nlmsghdr *header);

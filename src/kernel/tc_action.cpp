@@ -246,12 +246,7 @@ bool put_action(nl_msg *message, int order, const TcAction &action) {
 }
 
 ActionCount parse_count(const nlattr *statistics) {
-    // With its padding it is longer than what the kernel gives.
-    struct __attribute__((packed)) Basic {
-        uint64_t bytes;
-        uint32_t packets;
-    };
-    const auto basic = value_in<Basic>(statistics, TCA_STATS_BASIC);
+    const auto basic = value_in<gnet_stats_basic>(statistics, TCA_STATS_BASIC);
     if (!basic)
         return {};
     return {value_in<uint64_t>(statistics, TCA_STATS_PKT64).value_or(basic->packets), basic->bytes};

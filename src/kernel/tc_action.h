@@ -123,7 +123,8 @@ struct ToldAction {
     ActionCount count;
 };
 
-/// Appends the actions as attribute `type` (TCA_FLOWER_ACT and the like). False: out of room.
+/// Appends the actions as attribute `type` (TCA_FLOWER_ACT and the like). False: out of room, or of
+/// what an attribute can hold (64 KiB).
 [[nodiscard]] bool put_actions(nl_msg *message, int type, const std::vector<TcAction> &actions);
 /// What such an attribute holds.
 [[nodiscard]] std::vector<ToldAction> parse_actions(const nlattr *attribute);
