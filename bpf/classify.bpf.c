@@ -98,9 +98,13 @@ int tap_egress(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
     struct tapflow_packet packet = {};
     const struct tapflow_flow_verdict *verdict = 0;
-    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED) || add_ethernet_to_tun(skb))
+    if (!state)
         return TC_ACT_SHOT;
-    int rules = state->config.flags & TAPFLOW_PORT_RULES;
+    if (by_flower)
+        verdict = flower_end(skb, state);
+    if (!(state->config.flags & TAPFLOW_PORT_STARTED) || add_ethernet_to_tun(skb))
+        return TC_ACT_SHOT;
+    int rules = has_tables(state);
     if (rules)
         verdict = ask_rules(skb, &packet);
     if (verdict)
@@ -121,9 +125,13 @@ int remote_ingress(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
     struct tapflow_packet packet = {};
     const struct tapflow_flow_verdict *verdict = 0;
-    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED))
+    if (!state)
         return TC_ACT_UNSPEC;
-    int rules = state->config.flags & TAPFLOW_PORT_RULES;
+    if (by_flower)
+        verdict = flower_end(skb, state);
+    if (!(state->config.flags & TAPFLOW_PORT_STARTED))
+        return TC_ACT_UNSPEC;
+    int rules = has_tables(state);
     if (rules)
         verdict = ask_rules(skb, &packet);
     int who = audience_at_remote(skb, state, verdict);

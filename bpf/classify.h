@@ -5,6 +5,7 @@
 
 #include "address_filter.h"
 #include "flow.h"
+#include "flower.h"
 #include "lease.h"
 #include "maps.h"
 #include "parse.h"
@@ -71,7 +72,12 @@ static __always_inline __u64 destination(struct __sk_buff *skb) {
     return address;
 }
 
-/* Parses a packet and asks the rules for it, on a port that has some. Null: they say nothing. */
+/* Whether the tables of rules are to be searched. */
+static __always_inline int has_tables(const struct tapflow_port_state *state) {
+    return !by_flower && state->config.flags & TAPFLOW_PORT_RULES;
+}
+
+/* Parses a packet and searches the tables for it. Null: they say nothing. */
 static __always_inline const struct tapflow_flow_verdict *ask_rules(struct __sk_buff *skb,
                                                                     struct tapflow_packet *packet) {
     parse(skb, packet);

@@ -51,9 +51,13 @@ int tap_egress_fd(struct __sk_buff *skb) {
     struct tapflow_trailer trailer = {};
     const struct tapflow_flow_verdict *verdict = 0;
     int has_trailer = 0;
-    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED) || add_ethernet_to_tun(skb))
+    if (!state)
         return TC_ACT_SHOT;
-    int rules = state->config.flags & TAPFLOW_PORT_RULES;
+    if (by_flower)
+        verdict = flower_end(skb, state);
+    if (!(state->config.flags & TAPFLOW_PORT_STARTED) || add_ethernet_to_tun(skb))
+        return TC_ACT_SHOT;
+    int rules = has_tables(state);
     if (rules)
         verdict = ask_rules(skb, &packet);
     if (verdict)
@@ -97,9 +101,13 @@ int remote_ingress_fd(struct __sk_buff *skb) {
     struct tapflow_port_state *state = port();
     struct tapflow_packet packet = {};
     const struct tapflow_flow_verdict *verdict = 0;
-    if (!state || !(state->config.flags & TAPFLOW_PORT_STARTED))
+    if (!state)
         return TC_ACT_UNSPEC;
-    if (state->config.flags & TAPFLOW_PORT_RULES)
+    if (by_flower)
+        verdict = flower_end(skb, state);
+    if (!(state->config.flags & TAPFLOW_PORT_STARTED))
+        return TC_ACT_UNSPEC;
+    if (has_tables(state))
         verdict = ask_rules(skb, &packet);
     int who = audience_at_remote(skb, state, verdict);
     /* What goes to the tap meets its rules there, and is counted there. */
@@ -109,9 +117,13 @@ int remote_ingress_fd(struct __sk_buff *skb) {
         return TC_ACT_SHOT;
     if (!(who & TO_APPLICATION))
         return TC_ACT_UNSPEC;
+    if (by_flower)
+        flower_pass_on(skb, state);
     if (!(who & TO_KERNEL))
         return (int)bpf_redirect(tap_ifindex, 0);
     bpf_clone_redirect(skb, tap_ifindex, 0);
+    if (by_flower)
+        flower_end(skb, state);
     return TC_ACT_UNSPEC;
 }
 

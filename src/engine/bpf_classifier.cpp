@@ -21,8 +21,8 @@ void set_bit(__u64 &word, unsigned bit, bool on) {
 } // namespace
 
 Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(kernel::Delivery delivery, int tap_ifindex,
-                                                             kernel::Layer layer) {
-    auto programs = kernel::Programs::load(delivery, tap_ifindex, layer);
+                                                             kernel::Layer layer, kernel::RuleSearch search) {
+    auto programs = kernel::Programs::load(delivery, tap_ifindex, layer, search);
     if (!programs)
         return programs.error();
     std::unique_ptr<BpfClassifier> classifier(new BpfClassifier(*std::move(programs)));

@@ -24,7 +24,8 @@ class BpfClassifier {
   public:
     /// As kernel::Programs::load().
     static Result<std::unique_ptr<BpfClassifier>> create(kernel::Delivery delivery, int tap_ifindex,
-                                                         kernel::Layer layer = kernel::Layer::Ethernet);
+                                                         kernel::Layer layer = kernel::Layer::Ethernet,
+                                                         kernel::RuleSearch search = kernel::RuleSearch::Tables);
 
     [[nodiscard]] const kernel::Programs &programs() const { return *programs_; }
     /// The memory shared with the programs.

@@ -56,8 +56,7 @@ FlowCount read(const tapflow_flow_counter *counter) {
 }
 
 /// What has been counted since `base`, which a reset sets to now: what is counted meanwhile is not lost.
-FlowCount take_count(const tapflow_flow_counter *counter, FlowCount &base, bool reset) {
-    const FlowCount now = read(counter);
+FlowCount take_count(const FlowCount &now, FlowCount &base, bool reset) {
     const FlowCount count{now.packets - base.packets, now.bytes - base.bytes};
     if (reset)
         base = now;
@@ -67,8 +66,9 @@ FlowCount take_count(const tapflow_flow_counter *counter, FlowCount &base, bool 
 } // namespace
 
 struct FlowRules::State {
-    State(BpfClassifier &owner, std::function<Result<void>(bool)> attach, RecordClock clock)
-        : classifier(owner), attach_egress(std::move(attach)), contexts(owner), rewrites(std::move(clock)) {}
+    State(BpfClassifier &owner, std::function<Result<void>(bool)> attach, RecordClock clock, FlowerFilters *flower)
+        : classifier(owner), attach_egress(std::move(attach)), filters(flower), contexts(owner),
+          rewrites(std::move(clock)) {}
 
     /// An indirect action.
     struct Shared {
@@ -76,11 +76,13 @@ struct FlowRules::State {
         uint16_t context = 0;
         uint32_t uses = 0; ///< rules
         FlowCount base;
+        FlowCount gone; ///< counted by filters of rules that are no more
     };
 
     mutable std::mutex mutex;
     BpfClassifier &classifier;
     std::function<Result<void>(bool)> attach_egress;
+    FlowerFilters *filters; ///< null: ingress rules are in the tables alone
     std::unique_ptr<FlowTables> tables;
     std::unique_ptr<flow::TupleSpace> space;
     RssContexts contexts;
@@ -113,7 +115,12 @@ struct FlowRules::State {
     void give_back(const tapflow_flow_rule &record);
     Result<uint32_t> create(const flow::Rule &rule, const flow::TupleSpace::Plan &plan);
     void enter(const flow::Rule &rule, uint32_t index);
-    void remove(uint32_t index);
+    Result<void> remove(uint32_t index);
+    [[nodiscard]] bool has_filters(const flow::Attributes &attributes) const {
+        return filters && attributes.direction == flow::Direction::Ingress;
+    }
+    Result<FlowCount> count_of(uint32_t index);
+    Result<FlowCount> shared_count_of(uint32_t number);
     [[nodiscard]] Flow &flow_at(uint32_t index) {
         return flows[index / TAPFLOW_FLOW_RULE_CHUNK][index % TAPFLOW_FLOW_RULE_CHUNK];
     }
@@ -127,9 +134,10 @@ struct FlowRules::State {
     }
 };
 
-Result<std::unique_ptr<FlowRules>>
-FlowRules::create(BpfClassifier &classifier, std::function<Result<void>(bool)> attach_egress, RecordClock clock) {
-    auto state = std::make_unique<State>(classifier, std::move(attach_egress), std::move(clock));
+Result<std::unique_ptr<FlowRules>> FlowRules::create(BpfClassifier &classifier,
+                                                     std::function<Result<void>(bool)> attach_egress, RecordClock clock,
+                                                     FlowerFilters *filters) {
+    auto state = std::make_unique<State>(classifier, std::move(attach_egress), std::move(clock), filters);
     auto tables = FlowTables::create(classifier);
     if (!tables)
         return tables.error();
@@ -163,6 +171,9 @@ std::optional<Refusal> FlowRules::State::refusal(const flow::Rule &rule, const f
         return refused(Part::Rss, ENOSPC, "too many different RSS actions (256)");
     if (const auto &error = plan.refusal())
         return Refusal{error->code == EEXIST ? Part::Pattern : Part::Other, *error};
+    if (has_filters(rule.attributes))
+        if (auto error = filters->refusal(rule))
+            return Refusal{error->code == ENOTSUP ? Part::Pattern : Part::Other, *error};
     return std::nullopt;
 }
 
@@ -182,7 +193,7 @@ Result<void> FlowRules::State::prepare(const flow::Rule &rule) {
         if (auto prepared = tables->prepare_cache(); !prepared)
             return prepared.error();
     const flow::Actions &actions = rule.actions;
-    if (actions.count && !actions.shared_count)
+    if (actions.count && !actions.shared_count && !has_filters(rule.attributes))
         if (auto prepared = tables->prepare_counters(); !prepared)
             return prepared.error();
     if (rule.attributes.direction == flow::Direction::Egress && in_direction[1] == 0)
@@ -264,6 +275,15 @@ Result<uint32_t> FlowRules::State::create(const flow::Rule &rule, const flow::Tu
         space->cancel(*index);
         return inserted.error();
     }
+    if (has_filters(rule.attributes)) {
+        flow_at(*index).base = {};
+        const auto added = guarded([&] { return filters->add(rule, *index, record.actions); });
+        if (!added) {
+            space->remove(*index);
+            give_back(record);
+            return added.error();
+        }
+    }
     enter(rule, *index);
     return index;
 }
@@ -302,11 +322,20 @@ uint32_t FlowRules::State::index_of(const Flow *flow) const {
     return 0;
 }
 
-void FlowRules::State::remove(uint32_t index) {
+Result<void> FlowRules::State::remove(uint32_t index) {
     Flow &flow = flow_at(index);
     const tapflow_flow_rule record = space->rule(index);
     const flow::Attributes attributes = space->attributes_of(index);
     const size_t direction = direction_of(attributes);
+    if (has_filters(attributes)) {
+        const auto counted = flow.shared_count ? count_of(index) : FlowCount{};
+        if (auto removed = filters->remove(index); !removed)
+            return removed;
+        if (flow.shared_count && counted) {
+            shared_count(flow)->gone.packets += counted->packets;
+            shared_count(flow)->gone.bytes += counted->bytes;
+        }
+    }
     space->remove(index);
     give_back(record);
     for (Shared *action : {shared_rss(flow), shared_count(flow)})
@@ -316,11 +345,12 @@ void FlowRules::State::remove(uint32_t index) {
         jumps[direction][attributes.group][record.group]--;
     flow.live = false;
     if (--in_direction[direction] > 0)
-        return;
+        return {};
     if (direction == 0)
         classifier.set_flag(TAPFLOW_PORT_RULES, false);
     else
         (void)guarded([&] { return attach_egress(false); });
+    return {};
 }
 
 Result<void> FlowRules::destroy(const Flow *flow) {
@@ -328,16 +358,36 @@ Result<void> FlowRules::destroy(const Flow *flow) {
     const uint32_t index = state_->index_of(flow);
     if (index == 0)
         return Error{ENOENT, "destroy flow rule", "there is no such rule"};
-    state_->remove(index);
-    return {};
+    return guarded([&] { return state_->remove(index); });
 }
 
-void FlowRules::flush() {
+Result<void> FlowRules::flush() {
     const std::lock_guard lock(state_->mutex);
+    Result<void> first;
     for (size_t chunk = 0; chunk < state_->flows.size(); chunk++)
         for (size_t i = 0; i < state_->flows[chunk].size(); i++)
-            if (state_->flows[chunk][i].live)
-                state_->remove(static_cast<uint32_t>(chunk * TAPFLOW_FLOW_RULE_CHUNK + i));
+            if (state_->flows[chunk][i].live) {
+                const auto index = static_cast<uint32_t>(chunk * TAPFLOW_FLOW_RULE_CHUNK + i);
+                auto removed = guarded([&] { return state_->remove(index); });
+                if (!removed && first)
+                    first = removed;
+            }
+    return first;
+}
+
+Result<void> FlowRules::restore_filters() {
+    const std::lock_guard lock(state_->mutex);
+    return guarded([&]() -> Result<void> {
+        for (const uint32_t index : state_->in_order()) {
+            const flow::Rule rule = state_->rule_at(index);
+            if (!state_->has_filters(rule.attributes))
+                continue;
+            state_->flow_at(index).base = {};
+            if (auto added = state_->filters->add(rule, index, state_->space->rule(index).actions); !added)
+                return added;
+        }
+        return {};
+    });
 }
 
 // ---- asking
@@ -351,8 +401,40 @@ Result<FlowCount> FlowRules::query(const Flow *flow, bool reset) {
     const tapflow_flow_rule &record = state.space->rule(index);
     if (!(record.actions & TAPFLOW_FLOW_COUNT))
         return Error{EINVAL, "query flow rule", "it does not count"};
+    const auto now = flow->shared_count ? state.shared_count_of(flow->shared_count) : state.count_of(index);
+    if (!now)
+        return now.error();
     State::Shared *shared = state.shared_count(*flow);
-    return take_count(state.tables->counter(record.counter), shared ? shared->base : state.flow_at(index).base, reset);
+    return take_count(*now, shared ? shared->base : state.flow_at(index).base, reset);
+}
+
+/// What a rule's own counter, or its filters, have counted.
+Result<FlowCount> FlowRules::State::count_of(uint32_t index) {
+    if (!has_filters(space->attributes_of(index)))
+        return read(tables->counter(space->rule(index).counter));
+    const auto counted = guarded([&] { return filters->count(index); });
+    if (!counted)
+        return counted.error();
+    return FlowCount{counted->packets, counted->bytes};
+}
+
+/// What rules that share a counter have counted.
+Result<FlowCount> FlowRules::State::shared_count_of(uint32_t number) {
+    FlowCount total = read(tables->counter(TAPFLOW_FLOW_SHARED_COUNTERS + number - 1));
+    if (!filters)
+        return total;
+    total.packets += shared[number - 1].gone.packets;
+    total.bytes += shared[number - 1].gone.bytes;
+    for (const uint32_t index : in_order()) {
+        if (flow_at(index).shared_count != number || !has_filters(space->attributes_of(index)))
+            continue;
+        const auto counted = count_of(index);
+        if (!counted)
+            return counted;
+        total.packets += counted->packets;
+        total.bytes += counted->bytes;
+    }
+    return total;
 }
 
 flow::Rule FlowRules::State::rule_at(uint32_t index) {
@@ -453,7 +535,7 @@ Result<uint32_t> FlowRules::create_shared_rss(const flow::RssAction &action) {
         auto context = state.contexts.acquire(action, true);
         if (!context)
             return context.error();
-        auto number = guarded([&] { return state.add_shared({State::Shared::Kind::Rss, *context, 0, {}}); });
+        auto number = guarded([&] { return state.add_shared({State::Shared::Kind::Rss, *context, 0, {}, {}}); });
         if (!number)
             state.contexts.release(*context);
         return number;
@@ -466,7 +548,7 @@ Result<uint32_t> FlowRules::create_shared_count() {
     return guarded([&]() -> Result<uint32_t> {
         if (auto prepared = state.tables->prepare_shared_counters(); !prepared)
             return prepared.error();
-        return state.add_shared({State::Shared::Kind::Count, 0, 0, {}});
+        return state.add_shared({State::Shared::Kind::Count, 0, 0, {}, {}});
     });
 }
 
@@ -503,7 +585,10 @@ Result<FlowCount> FlowRules::query_shared_count(uint32_t number, bool reset) {
     State::Shared *shared = state.find_shared(number, State::Shared::Kind::Count);
     if (!shared)
         return Error{ENOENT, "query indirect action", "there is no such indirect COUNT action"};
-    return take_count(state.tables->counter(TAPFLOW_FLOW_SHARED_COUNTERS + number - 1), shared->base, reset);
+    const auto now = guarded([&] { return state.shared_count_of(number); });
+    if (!now)
+        return now.error();
+    return take_count(*now, shared->base, reset);
 }
 
 // ---- what the port tells and asks

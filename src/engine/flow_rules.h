@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/bpf_classifier.h"
+#include "engine/flower_filters.h"
 #include "engine/rewrite_lists.h"
 #include "flow/rule.h"
 #include "flow/validate.h"
@@ -30,9 +31,11 @@ struct FlowCount {
 /// Thread safety: every member function may be called from any thread.
 class FlowRules {
   public:
-    /// `attach_egress` puts the program for egress rules in place, and takes it away.
-    static Result<std::unique_ptr<FlowRules>>
-    create(BpfClassifier &classifier, std::function<Result<void>(bool)> attach_egress, RecordClock clock);
+    /// `attach_egress` puts the program for egress rules in place, and takes it away. `filters`: where ingress rules
+    /// are besides, for a classifier that does not search the tables; null for one that does. It must outlive this.
+    static Result<std::unique_ptr<FlowRules>> create(BpfClassifier &classifier,
+                                                     std::function<Result<void>(bool)> attach_egress, RecordClock clock,
+                                                     FlowerFilters *filters = nullptr);
     ~FlowRules();
     FlowRules(const FlowRules &) = delete;
     FlowRules &operator=(const FlowRules &) = delete;
@@ -47,9 +50,12 @@ class FlowRules {
     /// priority, ENOSPC when a table is full, ELOOP for a JUMP that would close a circle, ENOENT for an indirect action
     /// that is not there; ENOMEM and what the kernel says. After an error everything is as before.
     Created create(const flow::Rule &rule);
-    /// Errors: ENOENT for what is not a rule of this port.
+    /// Errors: ENOENT for what is not a rule of this port; what the kernel says of a rule's filters, then it stays.
     Result<void> destroy(const Flow *flow);
-    void flush();
+    /// Destroys all that can be. Errors: the first rule's that stays.
+    Result<void> flush();
+    /// Makes the filters of all rules anew: there are none yet where packets pass now.
+    Result<void> restore_filters();
     /// Since the rule was created, or last reset. Errors: ENOENT; EINVAL for a rule without COUNT.
     Result<FlowCount> query(const Flow *flow, bool reset);
 

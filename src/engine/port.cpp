@@ -28,6 +28,11 @@ Result<std::unique_ptr<Port>> Port::open(const PortOptions &options) {
         return Error{EINVAL, "use " + options.remote + " as remote", "a tun device has no Ethernet frames"};
     if (options.layer == kernel::Layer::Ip && options.mac)
         return Error{EINVAL, "use address " + options.mac->text(), "a tun device has none"};
+    const bool by_flower = options.classifier == RuleClassifier::Flower;
+    if (by_flower && options.layer == kernel::Layer::Ip)
+        return Error{EINVAL, "use flower filters", "a tun device has no Ethernet frames"};
+    if (!by_flower && options.offload != kernel::Offload::Auto)
+        return Error{EINVAL, "keep rules in or out of hardware", "only those of the flower classifier can be in it"};
     auto netlink = kernel::Netlink::open();
     if (!netlink)
         return netlink.error();
@@ -76,8 +81,10 @@ Port::Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::Li
       persist_(options.persist), readopt_(options.readopt), remote_name_(options.remote) {}
 
 Result<void> Port::build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote) {
-    if (auto loaded = load_programs(options.rx, options.layer); !loaded)
+    if (auto loaded = load_programs(options); !loaded)
         return loaded.error();
+    if (search() == kernel::RuleSearch::Flower)
+        filters_ = std::make_unique<FlowerFilters>(*netlink_, *classifier_, options.offload);
 
     // What a killed process of ours has left on a persistent tap would still see packets that nobody reads, drop what
     // its rules said, and send what is written out of its remote.
@@ -89,11 +96,14 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     }
     if (auto set = tun_.set_steering(classifier_->programs().steer()); !set)
         return set.error();
-    auto egress = kernel::Attachment::filter(*netlink_, tap_, kernel::Hook::Egress,
-                                             classifier_->programs().tap_egress(), kTapFilter);
-    if (!egress)
-        return egress.error();
-    tap_egress_.emplace(*std::move(egress));
+    if (existed_)
+        if (auto removed = FlowerFilters::remove_left(*netlink_, tap_, kernel::Hook::Egress, search()); !removed)
+            return removed;
+    {
+        const std::lock_guard lock(tap_mutex_);
+        if (auto attached = attach_at_tap(); !attached)
+            return attached.error();
+    }
     if (auto set = tun_.set_filter(classifier_->programs().tap_filter()); !set)
         return set.error();
     tun_.drain();
@@ -102,7 +112,8 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     mtu_ = tap_.mtu;
     mac_ = options.mac.value_or(remote ? remote->mac : tap_.mac);
     if (remote) {
-        auto attached = Remote::attach(*netlink_, tap_, *remote, *classifier_, [this] { return readers_are_alive(); });
+        auto attached = Remote::attach(*netlink_, tap_, *remote, *classifier_, filters_.get(),
+                                       [this] { return readers_are_alive(); });
         if (!attached)
             return attached.error();
         remote_ = *std::move(attached);
@@ -123,9 +134,11 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
         if (auto joined = remote_->set(kernel::Membership::Unicast, mac_, true); !joined)
             return joined.error();
     classifier_->set_mac(mac_);
-    auto flows = FlowRules::create(*classifier_, [this](bool on) { return attach_transmit_rules(on); },
-                                   {[this] { return written_records(); },
-                                    [this](std::span<const uint64_t> records) { return has_read_up_to(records); }});
+    auto flows = FlowRules::create(
+        *classifier_, [this](bool on) { return attach_transmit_rules(on); },
+        {[this] { return written_records(); },
+         [this](std::span<const uint64_t> records) { return has_read_up_to(records); }},
+        filters_.get());
     if (!flows)
         return flows.error();
     flows_ = *std::move(flows);
@@ -135,10 +148,14 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     return {};
 }
 
-Result<void> Port::load_programs(RxMode mode, kernel::Layer layer) {
-    const auto load = [&](kernel::Delivery delivery) { return BpfClassifier::create(delivery, tap_.index, layer); };
-    auto classifier = load(mode == RxMode::Fd ? kernel::Delivery::Fd : kernel::Delivery::Ring);
-    if (!classifier && mode == RxMode::Auto && !may_pass(classifier.error())) {
+Result<void> Port::load_programs(const PortOptions &options) {
+    const auto search =
+        options.classifier == RuleClassifier::Flower ? kernel::RuleSearch::Flower : kernel::RuleSearch::Tables;
+    const auto load = [&](kernel::Delivery delivery) {
+        return BpfClassifier::create(delivery, tap_.index, options.layer, search);
+    };
+    auto classifier = load(options.rx == RxMode::Fd ? kernel::Delivery::Fd : kernel::Delivery::Ring);
+    if (!classifier && options.rx == RxMode::Auto && !may_pass(classifier.error())) {
         auto other = load(kernel::Delivery::Fd);
         if (!other) {
             Error error = other.error();
@@ -157,6 +174,7 @@ Result<void> Port::load_programs(RxMode mode, kernel::Layer layer) {
 Port::~Port() {
     stop();
     flows_.reset();
+    filters_.reset();
     remote_.reset(); // its lease's thread asks for our readers
     // A tap that stays behind must work for its next user.
     (void)tun_.set_steering(kernel::Tun::kNoProgram);

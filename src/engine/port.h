@@ -4,6 +4,7 @@
 
 #include "engine/bpf_classifier.h"
 #include "engine/flow_rules.h"
+#include "engine/flower_filters.h"
 #include "engine/queue_interrupt.h"
 #include "engine/remote.h"
 #include "kernel/attachment.h"
@@ -34,6 +35,13 @@ enum class RxMode : uint8_t {
     Fd,   ///< the tap's queues, read frame by frame; tcpdump and counters on the tap see every packet
 };
 
+/// Who looks for the ingress rules of a packet. The rules are the same.
+enum class RuleClassifier : uint8_t {
+    Auto,   ///< Bpf
+    Bpf,    ///< the port's own program, in tables
+    Flower, ///< flower filters, which tc(8) shows, and other filters can be beside
+};
+
 /// What a port is to be.
 struct PortOptions {
     kernel::Layer layer = kernel::Layer::Ethernet; ///< of the tap; a tun has no remote
@@ -41,7 +49,9 @@ struct PortOptions {
     std::string remote;                            ///< interface to stand in for; empty: local mode
     std::optional<MacAddress> mac;                 ///< the port's address; default: the remote's, or the tap's
     RxMode rx = RxMode::Auto;
-    bool persist = false; ///< leave the tap behind when the port closes
+    RuleClassifier classifier = RuleClassifier::Auto;
+    kernel::Offload offload = kernel::Offload::Auto; ///< of flower filters
+    bool persist = false;                            ///< leave the tap behind when the port closes
     bool readopt = false; ///< a remote that is gone comes back: the next interface of its name
 };
 
@@ -80,6 +90,7 @@ class Port {
     [[nodiscard]] kernel::Delivery delivery() const { return classifier_->programs().delivery(); }
     /// Where it is IP, packets come with an Ethernet header without addresses in front, which is to be taken off.
     [[nodiscard]] kernel::Layer layer() const { return classifier_->programs().layer(); }
+    [[nodiscard]] kernel::RuleSearch search() const { return classifier_->programs().search(); }
     /// Why RxMode::Auto came to deliver by fd; empty otherwise.
     [[nodiscard]] const std::string &why_not_ring() const { return why_not_ring_; }
     [[nodiscard]] bool is_remote() const { return remote_ != nullptr; }
@@ -163,7 +174,7 @@ class Port {
     Port(std::unique_ptr<kernel::Netlink> netlink, kernel::Tun tun, kernel::LinkInfo tap, bool existed,
          const PortOptions &options);
     Result<void> build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote);
-    Result<void> load_programs(RxMode mode, kernel::Layer layer);
+    Result<void> load_programs(const PortOptions &options);
     bool readers_are_alive();
     Result<void> attach_transmit_rules(bool on);
 
@@ -177,6 +188,7 @@ class Port {
     Result<void> attach_at_tap();
     Result<void> attach_rules_at_tap(); ///< with tap_mutex_ held
     void lose_tap();
+    void abandon_tap();
     void check_remote(bool gone, LinkEvent &event);
     Result<void> adopt_remote(const kernel::LinkInfo &found);
 
@@ -208,6 +220,7 @@ class Port {
     unsigned max_mtu_ = 0;
     MacAddress mac_;
     std::unique_ptr<BpfClassifier> classifier_;
+    std::unique_ptr<FlowerFilters> filters_; ///< null: rules are searched in tables
     std::optional<kernel::Attachment> tap_egress_;
     std::optional<kernel::Attachment> transmit_rules_; ///< while there are egress rules
     std::unique_ptr<Remote> remote_;

@@ -123,10 +123,7 @@ void Port::check_tap(bool gone, bool lost, LinkEvent &event) {
 /// Nothing that sat at the tap has come along but the programs of the tun device itself.
 Result<void> Port::follow_tap(const kernel::NamespaceId &where) {
     const std::lock_guard lock(tap_mutex_);
-    if (tap_egress_)
-        tap_egress_->abandon();
-    if (transmit_rules_)
-        transmit_rules_->abandon();
+    abandon_tap();
     tap_egress_.reset();
     transmit_rules_.reset();
     unattached_ = true;
@@ -155,12 +152,20 @@ Result<void> Port::follow_tap(const kernel::NamespaceId &where) {
     tap_namespace_ = where;
     if (auto attached = attach_at_tap(); !attached)
         return attached.error();
+    if (filters_)
+        if (auto restored = flows_->restore_filters(); !restored)
+            return restored;
     unattached_ = false;
     return {};
 }
 
-/// With tap_mutex_ held.
+/// With tap_mutex_ held. In remote mode flower filters are at the remote.
 Result<void> Port::attach_at_tap() {
+    if (filters_ && remote_name_.empty()) {
+        if (auto attached = filters_->attach(tap_, kernel::Hook::Egress); !attached)
+            return attached;
+        return egress_rules_ ? attach_rules_at_tap() : Result<void>();
+    }
     auto egress = kernel::Attachment::filter(*netlink_, tap_, kernel::Hook::Egress,
                                              classifier_->programs().tap_egress(), kTapFilter);
     if (!egress)
@@ -205,10 +210,17 @@ void Port::lose_tap() {
     classifier_->set_remote(0);
     monitor_->forget_queue(tun_.queue(0));
     doomed_ = false;
+    abandon_tap();
+}
+
+/// What was attached to the tap is not there any more. With tap_mutex_ held.
+void Port::abandon_tap() {
     if (tap_egress_)
         tap_egress_->abandon();
     if (transmit_rules_)
         transmit_rules_->abandon();
+    if (filters_ && !remote_)
+        filters_->abandon();
 }
 
 // ---- the remote
@@ -258,6 +270,11 @@ Result<void> Port::adopt_remote(const kernel::LinkInfo &found) {
     auto adopt = [&] { return remote_->adopt(*netlink_, found, wanted); };
     if (auto adopted = home_ ? kernel::in_namespace(home_, adopt) : adopt(); !adopted)
         return adopted;
+    if (filters_)
+        if (auto restored = flows_->restore_filters(); !restored) {
+            remote_->lose();
+            return restored;
+        }
     max_mtu_ = std::min(kTapMaxMtu, found.mtu);
     if (mtu_ > max_mtu_) {
         mtu_ = max_mtu_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/bpf_classifier.h"
+#include "engine/flower_filters.h"
 #include "engine/lease.h"
 #include "kernel/attachment.h"
 #include "kernel/membership.h"
@@ -19,6 +20,8 @@ namespace tapflow::engine {
 
 /// Name of the filter, on kernels that have no TCX, by which the tap's Tx leaves.
 constexpr const char *kTransmitFilter = "tapflow_tx";
+/// ... and of the classifier at the remote.
+constexpr const char *kReceiveFilter = "tapflow_rx";
 
 /// What a port holds at its remote.
 struct WantedMembership {
@@ -32,10 +35,11 @@ struct WantedMembership {
 /// its owner's. All of it goes with this object, and with the process.
 class Remote {
   public:
-    /// The objects referred to must outlive the remote. `alive`: see Lease.
+    /// The objects referred to must outlive the remote. `filters`: the rules' at the remote, or null. `alive`: see
+    /// Lease.
     static Result<std::unique_ptr<Remote>> attach(kernel::Netlink &netlink, const kernel::LinkInfo &tap,
                                                   const kernel::LinkInfo &remote, BpfClassifier &classifier,
-                                                  std::function<bool()> alive);
+                                                  FlowerFilters *filters, std::function<bool()> alive);
 
     /// 0 while it is lost.
     [[nodiscard]] int ifindex() const { return link_.index; }
@@ -47,15 +51,16 @@ class Remote {
     /// The interface has been deleted, or moved to another namespace: nothing comes from it any more, and Tx is
     /// dropped.
     void lose();
-    /// Another interface takes a lost one's place. On failure it is left as it was found. To be called in the
-    /// interface's namespace.
+    /// Another interface takes a lost one's place; rules have no filters there yet. On failure it is left as it was
+    /// found. To be called in the interface's namespace.
     Result<void> adopt(kernel::Netlink &netlink, const kernel::LinkInfo &remote,
                        std::span<const WantedMembership> memberships);
 
   private:
-    Remote(BpfClassifier &classifier, kernel::Attachment transmit, std::function<bool()> alive);
+    Remote(BpfClassifier &classifier, FlowerFilters *filters, kernel::Attachment transmit, std::function<bool()> alive);
 
     BpfClassifier &classifier_;
+    FlowerFilters *filters_;
     kernel::LinkInfo link_;
     std::optional<kernel::MembershipSocket> memberships_;
     kernel::Attachment transmit_;

@@ -226,4 +226,16 @@ Result<ToldFlower> get_flower(Netlink &netlink, const FilterPlace &place) {
     return *std::move(told);
 }
 
+Result<std::vector<ToldFlower>> list_flowers(Netlink &netlink, const LinkInfo &link, Hook hook) {
+    std::vector<ToldFlower> flowers;
+    auto answer = dump_filters(netlink, link, hook, [&](const nlmsghdr *header) {
+        const nlattr *kind = nlmsg_find_attr(const_cast<nlmsghdr *>(header), sizeof(tcmsg), TCA_KIND);
+        if (kind && std::string_view(nla_get_string(kind)) == "flower")
+            flowers.push_back(parse_flower(header));
+    });
+    if (!answer)
+        return answer.error();
+    return flowers;
+}
+
 } // namespace tapflow::kernel

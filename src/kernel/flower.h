@@ -56,6 +56,7 @@ enum class FlowerField : uint8_t {
     ArpTargetMac,
     Spi, ///< of ESP and AH, from Linux 6.6 on
 };
+constexpr size_t kFlowerFields = static_cast<size_t>(FlowerField::Spi) + 1;
 
 /// A field's demand: (field & mask) == value. As on the wire, from the first byte on; VlanId and the like, which are
 /// not whole bytes there, right-aligned.
@@ -107,5 +108,7 @@ struct ToldFlower {
 Result<void> add_flower(Netlink &netlink, const FlowerFilter &filter);
 /// Errors: ENOENT.
 Result<ToldFlower> get_flower(Netlink &netlink, const FilterPlace &place);
+/// All of that kind at a hook of an interface's clsact qdisc.
+Result<std::vector<ToldFlower>> list_flowers(Netlink &netlink, const LinkInfo &link, Hook hook);
 
 } // namespace tapflow::kernel

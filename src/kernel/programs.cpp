@@ -5,6 +5,7 @@
 #include "bypass.skel.h"
 #include "classify.skel.h"
 #include "classify_fd.skel.h"
+#include "flower_gate.skel.h"
 #include "steer.skel.h"
 #include "transmit_rules.skel.h"
 #include "tx_redirect.skel.h"
@@ -36,6 +37,7 @@ struct Programs::Objects {
     SkeletonPtr<bypass_bpf, bypass_bpf__destroy> bypass;
     SkeletonPtr<classify_fd_bpf, classify_fd_bpf__destroy> classify_fd;
     SkeletonPtr<admit_bpf, admit_bpf__destroy> admit;
+    SkeletonPtr<flower_gate_bpf, flower_gate_bpf__destroy> flower_gate;
     SkeletonPtr<steer_bpf, steer_bpf__destroy> steer;
     SkeletonPtr<transmit_rules_bpf, transmit_rules_bpf__destroy> transmit_rules;
     SkeletonPtr<tx_redirect_bpf, tx_redirect_bpf__destroy> tx_redirect;
@@ -43,6 +45,7 @@ struct Programs::Objects {
 
     Delivery delivery = Delivery::Ring;
     Layer layer = Layer::Ethernet;
+    RuleSearch search = RuleSearch::Tables;
     int tap_egress = -1;
     int remote_ingress = -1;
     int tap_filter = -1;
@@ -61,6 +64,7 @@ struct Programs::Objects {
     Result<void> load_fd(int tap_ifindex);
     Result<void> load_common();
     Result<void> load_transmit_rules();
+    Result<void> load_flower_gate();
     template <typename Maps> void take_flow_maps(const Maps &maps) {
         flow_directory = bpf_map__fd(maps.flow_directory);
         flow_buckets = bpf_map__fd(maps.flow_buckets);
@@ -76,6 +80,7 @@ Result<void> Programs::Objects::load_ring() {
     if (!classify)
         return load_error("classify");
     classify->rodata->is_tun = layer == Layer::Ip;
+    classify->rodata->by_flower = search == RuleSearch::Flower;
     if (classify_bpf__load(classify.get()) < 0)
         return load_error("classify");
     port_state = bpf_map__fd(classify->maps.port_state);
@@ -98,6 +103,7 @@ Result<void> Programs::Objects::load_fd(int tap_ifindex) {
     if (!classify_fd)
         return load_error("classify_fd");
     classify_fd->rodata->is_tun = layer == Layer::Ip;
+    classify_fd->rodata->by_flower = search == RuleSearch::Flower;
     classify_fd->rodata->tap_ifindex = static_cast<uint32_t>(tap_ifindex);
     if (classify_fd_bpf__load(classify_fd.get()) < 0)
         return load_error("classify_fd");
@@ -133,6 +139,14 @@ Result<void> Programs::Objects::load_transmit_rules() {
     return {};
 }
 
+Result<void> Programs::Objects::load_flower_gate() {
+    flower_gate.reset(flower_gate_bpf__open());
+    if (!flower_gate || bpf_map__reuse_fd(flower_gate->maps.port_state, port_state) < 0 ||
+        flower_gate_bpf__load(flower_gate.get()) < 0)
+        return load_error("flower_gate");
+    return {};
+}
+
 Result<void> Programs::Objects::load_common() {
     steer.reset(steer_bpf__open_and_load());
     if (!steer)
@@ -143,6 +157,9 @@ Result<void> Programs::Objects::load_common() {
         return load_error("tx_redirect");
     if (auto loaded = load_transmit_rules(); !loaded)
         return loaded.error();
+    if (search == RuleSearch::Flower)
+        if (auto loaded = load_flower_gate(); !loaded)
+            return loaded.error();
     auto mapping = Mapping::create(port_state, 0, sizeof(tapflow_port_state), true, "BPF map port_state");
     if (!mapping)
         return mapping.error();
@@ -153,10 +170,11 @@ Result<void> Programs::Objects::load_common() {
 Programs::Programs(std::unique_ptr<Objects> objects) : objects_(std::move(objects)) {}
 Programs::~Programs() = default;
 
-Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifindex, Layer layer) {
+Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifindex, Layer layer, RuleSearch search) {
     (void)take_libbpf_warning();
     auto objects = std::make_unique<Objects>();
     objects->layer = layer;
+    objects->search = search;
     auto loaded = delivery == Delivery::Ring ? objects->load_ring() : objects->load_fd(tap_ifindex);
     if (loaded)
         loaded = objects->load_common();
@@ -167,6 +185,13 @@ Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifin
 
 Delivery Programs::delivery() const { return objects_->delivery; }
 Layer Programs::layer() const { return objects_->layer; }
+RuleSearch Programs::search() const { return objects_->search; }
+int Programs::flower_gate(Hook hook) const {
+    if (!objects_->flower_gate)
+        return -1;
+    const auto &programs = objects_->flower_gate->progs;
+    return bpf_program__fd(hook == Hook::Ingress ? programs.flower_gate_ingress : programs.flower_gate_egress);
+}
 int Programs::tap_egress() const { return objects_->tap_egress; }
 int Programs::remote_ingress() const { return objects_->remote_ingress; }
 int Programs::tx_redirect() const { return bpf_program__fd(objects_->tx_redirect->progs.tx_redirect); }

@@ -18,18 +18,27 @@ enum class Delivery : uint8_t {
     Fd,   ///< the classifier lets the tap's queues have them
 };
 
+/// Who searches the ingress rules for a packet.
+enum class RuleSearch : uint8_t {
+    Tables, ///< the classifier, in tables of its own
+    Flower, ///< flower filters in front of it; see bpf/flower.h
+};
+
 /// Owns the loaded programs and maps. The fds it names are its own and live as long as it does.
 class Programs {
   public:
     /// Loads everything. `tap_ifindex` is where a remote's packets go on their way to an fd; `layer` is the tap's.
     /// Errors: what the verifier or libbpf said, in the details.
-    static Result<std::unique_ptr<Programs>> load(Delivery delivery, int tap_ifindex, Layer layer = Layer::Ethernet);
+    static Result<std::unique_ptr<Programs>> load(Delivery delivery, int tap_ifindex, Layer layer = Layer::Ethernet,
+                                                  RuleSearch search = RuleSearch::Tables);
     ~Programs();
     Programs(const Programs &) = delete;
     Programs &operator=(const Programs &) = delete;
 
     [[nodiscard]] Delivery delivery() const;
     [[nodiscard]] Layer layer() const;
+    [[nodiscard]] RuleSearch search() const;
+    [[nodiscard]] int flower_gate(Hook hook) const; ///< what is in front of the filters; -1 without flower
     [[nodiscard]] int tap_egress() const;
     [[nodiscard]] int remote_ingress() const;
     [[nodiscard]] int tx_redirect() const;

@@ -113,7 +113,8 @@ Result<void> remove_clsact(Netlink &netlink, const LinkInfo &link) {
                            "remove clsact qdisc from " + link.name);
 }
 
-Result<std::vector<BpfFilter>> list_filters(Netlink &netlink, const LinkInfo &link, Hook hook) {
+Result<void> dump_filters(Netlink &netlink, const LinkInfo &link, Hook hook,
+                          const std::function<void(const nlmsghdr *)> &each) {
     tcmsg tc{}; // of every preference, protocol and chain
     tc.tcm_family = AF_UNSPEC;
     tc.tcm_ifindex = link.index;
@@ -121,15 +122,19 @@ Result<std::vector<BpfFilter>> list_filters(Netlink &netlink, const LinkInfo &li
     NlMsg message = make_request(RTM_GETTFILTER, NLM_F_DUMP);
     if (message && nlmsg_append(message.get(), &tc, sizeof(tc), NLMSG_ALIGNTO) < 0)
         message.reset();
-    std::vector<BpfFilter> filters;
-    auto answer = netlink.request(message, "list filters of " + link.name, [&](const nlmsghdr *header) {
-        if (header->nlmsg_type == RTM_NEWTFILTER)
-            filters.push_back(parse_filter(header));
+    return netlink.request(message, "list filters of " + link.name, [&](const nlmsghdr *header) {
+        // The kernel shows each preference once more as a whole, without a handle.
+        if (header->nlmsg_type == RTM_NEWTFILTER && static_cast<const tcmsg *>(nlmsg_data(header))->tcm_handle != 0)
+            each(header);
     });
+}
+
+Result<std::vector<BpfFilter>> list_filters(Netlink &netlink, const LinkInfo &link, Hook hook) {
+    std::vector<BpfFilter> filters;
+    auto answer =
+        dump_filters(netlink, link, hook, [&](const nlmsghdr *header) { filters.push_back(parse_filter(header)); });
     if (!answer)
         return answer.error();
-    // The kernel shows each preference once more as a whole, without a handle.
-    std::erase_if(filters, [](const BpfFilter &filter) { return filter.handle == 0; });
     return filters;
 }
 

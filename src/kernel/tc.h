@@ -7,6 +7,7 @@
 #include "tapflow/result.h"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,10 @@ struct BpfFilter : FilterPlace {
 Result<bool> ensure_clsact(Netlink &netlink, const LinkInfo &link);
 Result<void> remove_clsact(Netlink &netlink, const LinkInfo &link);
 
-/// The filters at a hook of an interface's clsact qdisc, of any kind; `name` is that of a bpf filter's program, else
+/// Calls `each` with the kernel's message about each filter at a hook of an interface's clsact qdisc, of all chains.
+Result<void> dump_filters(Netlink &netlink, const LinkInfo &link, Hook hook,
+                          const std::function<void(const nlmsghdr *)> &each);
+/// The filters there, of any kind; `name` is that of a bpf filter's program, else
 /// the kind; of all chains. Empty where there is no such qdisc.
 Result<std::vector<BpfFilter>> list_filters(Netlink &netlink, const LinkInfo &link, Hook hook);
 

@@ -51,6 +51,16 @@ constexpr auto kRxModes = std::to_array<Choice<engine::RxMode>>({
     {"ring", engine::RxMode::Ring},
     {"fd", engine::RxMode::Fd},
 });
+constexpr auto kClassifiers = std::to_array<Choice<engine::RuleClassifier>>({
+    {"auto", engine::RuleClassifier::Auto},
+    {"bpf", engine::RuleClassifier::Bpf},
+    {"flower", engine::RuleClassifier::Flower},
+});
+constexpr auto kOffloads = std::to_array<Choice<kernel::Offload>>({
+    {"auto", kernel::Offload::Auto},
+    {"skip_hw", kernel::Offload::SoftwareOnly},
+    {"skip_sw", kernel::Offload::HardwareOnly},
+});
 constexpr auto kRetaSizes = std::to_array<Choice<uint16_t>>({
     {"128", 128},
     {"256", 256},
@@ -106,6 +116,10 @@ Result<void> apply(Devargs &devargs, const std::string &key, const std::string &
         return choose(kSwitch, key, value, options.readopt);
     if (key == "rx")
         return choose(kRxModes, key, value, options.rx);
+    if (key == "classifier")
+        return choose(kClassifiers, key, value, options.classifier);
+    if (key == "offload")
+        return choose(kOffloads, key, value, options.offload);
     if (key == "reta_size")
         return choose(kRetaSizes, key, value, devargs.reta_size);
     if (key == "rss_key_size")
@@ -113,7 +127,8 @@ Result<void> apply(Devargs &devargs, const std::string &key, const std::string &
     if (key == "rss_function")
         return choose(kRssFunctions, key, value, devargs.rss_function);
     return bad(key, {},
-               "unknown; known are iface, remote, mac, persist, readopt, rx, reta_size, rss_key_size, rss_function");
+               "unknown; known are iface, remote, mac, persist, readopt, rx, classifier, offload, reta_size, "
+               "rss_key_size, rss_function");
 }
 
 } // namespace

@@ -79,10 +79,8 @@ int destroy(rte_eth_dev *dev, rte_flow *flow, rte_flow_error *error) {
 }
 
 int flush(rte_eth_dev *dev, rte_flow_error *error) {
-    return guarded(error, [&] {
-        port(dev).flows().flush();
-        return 0;
-    });
+    return guarded(error,
+                   [&] { return report(error, RTE_FLOW_ERROR_TYPE_UNSPECIFIED, nullptr, port(dev).flows().flush()); });
 }
 
 bool asks_for_reset(const void *data) { return static_cast<const rte_flow_query_count *>(data)->reset != 0; }

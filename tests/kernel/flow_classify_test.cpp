@@ -43,7 +43,7 @@ void differential(kernel::Delivery delivery, unsigned sets, unsigned packets_eac
         twins.expect_same_counts();
         if (testing::Test::HasFatalFailure())
             return;
-        rig.rules().flush();
+        must(rig.rules().flush());
         ASSERT_EQ(rig.rules().size(), 0U);
     }
     // Otherwise nothing much has been compared; a few sets alone may be of rules that hardly match.

@@ -71,7 +71,7 @@ TEST(FlowContexts, AllOf256AreHonouredAtOnceAndTheNextIsRefused) {
     flows[9] = rig.rules().create(rule_for(9, actions[9])).flow;
     ASSERT_NE(flows[9], nullptr);
     expect_all();
-    rig.rules().flush();
+    must(rig.rules().flush());
     // What nobody uses makes room, as rules and as indirect actions.
     for (uint16_t i = 0; i < 40; i++) {
         actions[i] = random_action(random);

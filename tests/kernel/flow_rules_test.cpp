@@ -95,7 +95,7 @@ TEST(FlowRules, A100000ThatComeAndGoTakeNoMoreMemoryThanTheFirst) {
 #ifndef __SANITIZE_ADDRESS__ // which keeps what has been freed
     EXPECT_LE(after.pages, before.pages + 128) << "pages resident";
 #endif
-    rig.rules().flush();
+    must(rig.rules().flush());
     EXPECT_EQ(rig.rules().size(), 0U);
 }
 
@@ -395,7 +395,7 @@ TEST(FlowCache, SaysTheSameOfRepeatedPacketsAndNothingThatHasChanged) {
                     ASSERT_NO_FATAL_FAILURE(twins.expect_same(frame));
             ASSERT_NO_FATAL_FAILURE(twins.expect_same_counts());
         }
-        rig.rules().flush();
+        must(rig.rules().flush());
         for (const auto &frame : frames)
             EXPECT_FALSE(run_one(rig, frame).dropped);
     }

@@ -42,7 +42,7 @@ class Ethdev : public testing::Test {
                                            "--log-level=8",
                                            "-d",
                                            plugin_path(),
-                                           "--vdev=" + with_rx_mode(vdev)};
+                                           "--vdev=" + with_tested_modes(vdev)};
         std::vector<char *> argv;
         argv.reserve(arguments.size());
         for (std::string &argument : arguments)

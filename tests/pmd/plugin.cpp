@@ -41,9 +41,21 @@ std::string tested_rx_mode() {
     return mode == nullptr ? "ring" : mode;
 }
 
-std::string with_rx_mode(const std::string &vdev) {
-    const bool ours = vdev.starts_with("net_tap") || vdev.starts_with("net_tun") || vdev.starts_with("eth_tap");
-    return !ours || vdev.find(",rx=") != std::string::npos ? vdev : vdev + ",rx=" + tested_rx_mode();
+std::string tested_classifier() {
+    const char *classifier = std::getenv("TAPFLOW_TEST_CLASSIFIER");
+    return classifier == nullptr ? "bpf" : classifier;
+}
+
+std::string tested_modes() {
+    return ",rx=" + tested_rx_mode() + (tested_classifier() == "bpf" ? "" : ",classifier=" + tested_classifier());
+}
+
+std::string with_tested_modes(const std::string &vdev) {
+    const bool is_tun = vdev.starts_with("net_tun");
+    const bool ours = vdev.starts_with("net_tap") || is_tun || vdev.starts_with("eth_tap");
+    if (!ours || vdev.find(",rx=") != std::string::npos)
+        return vdev;
+    return vdev + (is_tun ? ",rx=" + tested_rx_mode() : tested_modes());
 }
 
 std::vector<std::string> plugin_environment() {
@@ -57,7 +69,7 @@ TestpmdOptions plugin_options(const NetNs &netns, const std::vector<std::string>
     TestpmdOptions options;
     options.plugin = plugin_path();
     for (const std::string &vdev : vdevs)
-        options.vdevs.push_back(with_rx_mode(vdev));
+        options.vdevs.push_back(with_tested_modes(vdev));
     // A ring's record has the hash anyway, a frame from an fd only if it is asked for (RTE_ETH_RX_OFFLOAD_RSS_HASH).
     options.app_arguments.emplace_back("--rx-offloads=0x80000");
     options.rxq = queues;

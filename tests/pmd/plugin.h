@@ -26,8 +26,12 @@ std::vector<std::string> plugin_environment();
 /// How the ports of this run deliver their packets, "ring" or "fd": CTest runs every test once for each
 /// (TAPFLOW_TEST_RX).
 std::string tested_rx_mode();
-/// A device's arguments with that mode, unless they name one.
-std::string with_rx_mode(const std::string &vdev);
+/// The classifier of this run, "bpf" unless TAPFLOW_TEST_CLASSIFIER says otherwise.
+std::string tested_classifier();
+/// ",rx=ring,classifier=flower"
+std::string tested_modes();
+/// A device's arguments with these, unless they say how packets are delivered.
+std::string with_tested_modes(const std::string &vdev);
 
 /// testpmd in `netns` with the plugin and these devices ("net_tap0,iface=tap0"), `queues` Rx and Tx queues each.
 TestpmdOptions plugin_options(const NetNs &netns, const std::vector<std::string> &vdevs, unsigned queues = 1);

@@ -19,8 +19,7 @@ std::vector<PortMode> port_modes(const std::vector<bool> &remote) {
 } // namespace
 
 std::string PortMode::devargs() const {
-    return std::string("iface=tap0") + (remote ? ",remote=eth3" : "") + (persist ? ",persist=1" : "") +
-           ",rx=" + tested_rx_mode();
+    return std::string("iface=tap0") + (remote ? ",remote=eth3" : "") + (persist ? ",persist=1" : "") + tested_modes();
 }
 
 std::vector<PortMode> all_port_modes() { return port_modes({false, true}); }

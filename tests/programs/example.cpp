@@ -26,7 +26,7 @@ Example::Example(const NetNs &netns, const ExampleOptions &options) {
     add({"--file-prefix", runtime_directory_.file_prefix(), "--lcores", floating_lcores(options.lcores)});
     add({"-d", plugin_path()});
     for (const std::string &vdev : options.vdevs)
-        line.push_back("--vdev=" + with_rx_mode(vdev));
+        line.push_back("--vdev=" + with_tested_modes(vdev));
     line.emplace_back("--");
     add(options.arguments);
     ProcessOptions process{.environment = plugin_environment(), .netns = netns.fd()};

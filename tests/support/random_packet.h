@@ -28,6 +28,16 @@ class RandomPackets {
         return frame;
     }
 
+    /// The next one that nothing has been changed in, and that is complete.
+    packet::Bytes next_whole(size_t shortest, size_t longest) {
+        packet::Bytes frame;
+        do
+            frame = well_formed(longest);
+        while (frame.size() > longest);
+        frame.resize(std::max(frame.size(), shortest));
+        return frame;
+    }
+
     size_t below(size_t limit) { return random_() % limit; }
     bool chance(unsigned percent) { return below(100) < percent; }
     std::mt19937_64 &random() { return random_; }
@@ -72,7 +82,7 @@ class RandomPackets {
     }
 
     packet::Arp random_arp() {
-        packet::Arp message{.operation = any<uint16_t>()};
+        packet::Arp message{.operation = chance(70) ? static_cast<uint16_t>(1 + below(2)) : any<uint16_t>()};
         fill(message.sender_mac.bytes);
         fill(message.sender_ip.bytes);
         fill(message.target_mac.bytes);

@@ -224,6 +224,15 @@ struct tapflow_flow_counter {
 /* Rules that can act on one packet: searches that JUMP, PASSTHRU and rules without a fate begin anew. */
 #define TAPFLOW_FLOW_STEPS 32
 
+/*
+ * The classifier by flower filters: what they write for the program behind them. Into skb->mark the index of the last
+ * rule that acts, and what those before it have asked for; into skb->priority the index of the last of these that marks.
+ */
+#define TAPFLOW_FLOWER_RULE 0x00ffffffu
+#define TAPFLOW_FLOWER_TAKE 0x40000000u
+#define TAPFLOW_FLOWER_FLAG 0x80000000u
+TAPFLOW_STATIC_ASSERT(TAPFLOW_FLOW_RULES_MAX - 1 <= TAPFLOW_FLOWER_RULE, "every rule can be named");
+
 /* What the rules say of a packet. */
 struct tapflow_flow_verdict {
     __u32 actions; /* enum tapflow_flow_action of all rules that acted */

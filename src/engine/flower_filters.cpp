@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "engine/flower_filters.h"
+
+#include "engine/flower_match.h"
+#include "engine/port_internal.h"
+#include "engine/remote.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <string>
+#include <utility>
+
+namespace tapflow::engine {
+namespace {
+
+using kernel::BpfFilter;
+using kernel::Control;
+using kernel::FilterPlace;
+using kernel::Hook;
+using kernel::RuleSearch;
+
+constexpr const char *kGate = "tapflow_gate";
+constexpr const char *kCookie = "tapflow";
+
+// Chains other than 0 have numbers that nobody else is likely to use.
+constexpr uint32_t kChains = 0x7af0000;
+constexpr uint32_t kConclusionChain = kChains + TAPFLOW_FLOW_GROUPS;
+constexpr uint32_t kFiltersPerRule = 16;
+
+constexpr uint32_t chain_of(uint32_t group) { return group ? kChains + group : 0; }
+
+const char *conclusion_name(Hook hook) { return hook == Hook::Ingress ? kReceiveFilter : kTapFilter; }
+
+/// What a rule does with a packet that one of its filters matches: see TAPFLOW_FLOWER_RULE.
+kernel::TcAction action_of(uint32_t index, uint16_t actions, uint32_t group) {
+    kernel::Skbedit edit;
+    edit.mark = index;
+    edit.mark_mask = TAPFLOW_FLOWER_RULE;
+    kernel::TcAction action;
+    action.cookie = kCookie;
+    if (actions & TAPFLOW_FLOW_FINAL) {
+        action.then = {Control::Code::GotoChain, kConclusionChain};
+    } else {
+        const uint32_t asked = (actions & TAPFLOW_FLOW_TAKE ? TAPFLOW_FLOWER_TAKE : 0) |
+                               (actions & TAPFLOW_FLOW_FLAG ? TAPFLOW_FLOWER_FLAG : 0);
+        edit.mark = index | asked;
+        edit.mark_mask = TAPFLOW_FLOWER_RULE | asked;
+        if (actions & TAPFLOW_FLOW_MARK)
+            edit.priority = index;
+        action.then.code = Control::Code::Continue;
+        if (actions & TAPFLOW_FLOW_JUMP)
+            action.then = {Control::Code::GotoChain, chain_of(group)};
+    }
+    action.what = edit;
+    return action;
+}
+
+/// The name that a port with flower filters at an interface holds.
+std::string lock_name(const kernel::LinkInfo &link) { return "tapflow/flower/" + std::to_string(link.index); }
+
+bool is_gone(const Error &error) { return error.code == ENOENT || error.code == ENODEV; }
+
+} // namespace
+
+FlowerFilters::FlowerFilters(kernel::Netlink &netlink, const BpfClassifier &classifier, kernel::Offload offload)
+    : netlink_(netlink), classifier_(classifier), offload_(offload) {}
+
+FlowerFilters::~FlowerFilters() { detach(); }
+
+// ---- where packets pass
+
+Result<void> FlowerFilters::remove_left(kernel::Netlink &netlink, const kernel::LinkInfo &link, Hook hook,
+                                        RuleSearch search) {
+    std::optional<kernel::NameLock> lock;
+    if (search != RuleSearch::Flower) { // or attach() has it
+        auto taken = kernel::NameLock::take(lock_name(link));
+        if (!taken)
+            return taken.error().code == EADDRINUSE ? Result<void>() : taken.error();
+        lock.emplace(*std::move(taken));
+    }
+    auto filters = kernel::list_filters(netlink, link, hook);
+    if (!filters)
+        return filters.error();
+    const auto remove = [&](const FilterPlace &place, const char *kind) -> Result<void> {
+        auto removed = kernel::remove_filter(netlink, place, kind);
+        return removed || is_gone(removed.error()) ? Result<void>() : removed;
+    };
+    // The gate first: what has not passed it is left alone by what follows.
+    const uint16_t other = search == RuleSearch::Flower ? kernel::kFilterPreference : kConclusionPreference;
+    for (const BpfFilter &filter : *filters) {
+        const bool gate = filter.name == kGate && search != RuleSearch::Flower;
+        const bool conclusion =
+            filter.name == conclusion_name(hook) && (filter.chain != 0 || filter.preference == other);
+        if (gate || conclusion)
+            if (auto removed = remove(filter, "bpf"); !removed)
+                return removed;
+    }
+    auto flowers = kernel::list_flowers(netlink, link, hook);
+    if (!flowers)
+        return flowers.error();
+    for (const kernel::ToldFlower &flower : *flowers)
+        if (!flower.actions.empty() && flower.actions.front().cookie == kCookie)
+            if (auto removed = remove(flower.filter.place, "flower"); !removed)
+                return removed;
+    return {};
+}
+
+Result<void> FlowerFilters::attach(const kernel::LinkInfo &link, Hook hook) {
+    auto lock = kernel::NameLock::take(lock_name(link));
+    if (!lock && lock.error().code == EADDRINUSE)
+        return Error{EBUSY, "put flower filters at " + link.name, "another port has its own there"};
+    if (!lock)
+        return lock.error();
+    if (auto removed = remove_left(netlink_, link, hook, RuleSearch::Flower); !removed)
+        return removed;
+    const bool ingress = hook == Hook::Ingress;
+    const auto &programs = classifier_.programs();
+    auto conclusion =
+        kernel::Attachment::filter(netlink_, link, hook, ingress ? programs.remote_ingress() : programs.tap_egress(),
+                                   conclusion_name(hook), kConclusionPreference);
+    if (!conclusion)
+        return conclusion.error();
+    link_ = link;
+    hook_ = hook;
+    auto able = probe({});
+    if (able)
+        able = conclude(kConclusionChain);
+    if (!able) {
+        detach();
+        return able;
+    }
+    auto gate = kernel::Attachment::filter(netlink_, link, hook, programs.flower_gate(hook), kGate);
+    if (!gate) {
+        detach();
+        return gate.error();
+    }
+    lock_.emplace(*std::move(lock));
+    conclusion_.emplace(*std::move(conclusion));
+    gate_.emplace(*std::move(gate));
+    return {};
+}
+
+void FlowerFilters::detach() {
+    if (!link_)
+        return;
+    // Nobody is left to tell of a failure: the interface may be gone, and with it the filters.
+    gate_.reset();
+    std::vector<kernel::NlMsg> removals;
+    for (const auto &[index, rule] : rules_)
+        for (uint32_t i = 0; i < rule.filters; i++)
+            removals.push_back(kernel::removal_request(place(rule, index, i), "flower"));
+    (void)netlink_.request_all(removals, "remove rules from " + link_->name);
+    for (const uint32_t chain : concluded_)
+        (void)kernel::remove_filter(netlink_, {link_->index, hook_, kConclusionPreference, 1, chain}, "bpf");
+    conclusion_.reset();
+    abandon();
+}
+
+void FlowerFilters::abandon() {
+    for (auto *attachment : {&gate_, &conclusion_}) {
+        if (*attachment)
+            (*attachment)->abandon();
+        attachment->reset();
+    }
+    rules_.clear();
+    concluded_.clear();
+    lock_.reset();
+    link_.reset();
+}
+
+/// Puts the classifier at the end of a chain.
+Result<void> FlowerFilters::conclude(uint32_t chain) {
+    if (chain == 0 || std::find(concluded_.begin(), concluded_.end(), chain) != concluded_.end())
+        return {};
+    BpfFilter end;
+    static_cast<FilterPlace &>(end) = {link_->index, hook_, kConclusionPreference, 1, chain};
+    end.name = conclusion_name(hook_);
+    const auto &programs = classifier_.programs();
+    auto added =
+        kernel::add_filter(netlink_, end, hook_ == Hook::Ingress ? programs.remote_ingress() : programs.tap_egress());
+    if (added)
+        concluded_.push_back(chain);
+    return added;
+}
+
+// ---- what is refused
+
+bool FlowerFilters::is_known(const std::vector<kernel::FlowerKey> &keys) const {
+    return offload_ != kernel::Offload::HardwareOnly &&
+           std::all_of(keys.begin(), keys.end(),
+                       [this](const kernel::FlowerKey &key) { return known_.test(static_cast<size_t>(key.field)); });
+}
+
+/// Makes a filter that does nothing, and looks whether the kernel shows it as it was made: attributes that a kernel
+/// does not know it ignores.
+Result<void> FlowerFilters::probe(const std::vector<kernel::FlowerKey> &keys) {
+    kernel::TcAction nothing;
+    kernel::Skbedit edit;
+    edit.mark = 0;
+    edit.mark_mask = 0;
+    nothing.what = edit;
+    nothing.cookie = kCookie;
+    nothing.then.code = Control::Code::Continue;
+    const kernel::FlowerFilter probe{{link_->index, hook_, kProbePreference, 1, 0}, keys, offload_, {nothing}};
+    if (auto added = kernel::add_flower(netlink_, probe); !added)
+        return added.error();
+    auto told = kernel::get_flower(netlink_, probe.place);
+    if (auto removed = kernel::remove_filter(netlink_, probe.place, "flower"); !removed)
+        return removed;
+    if (!told)
+        return told.error();
+    for (const kernel::FlowerKey &key : keys) {
+        const auto &seen = told->filter.keys;
+        if (std::none_of(seen.begin(), seen.end(), [&](const auto &other) { return other.field == key.field; }))
+            return Error{ENOTSUP, "match by flower",
+                         std::string("this kernel's flower does not compare ") + kernel::flower_field_name(key.field)};
+        known_.set(static_cast<size_t>(key.field));
+    }
+    return {};
+}
+
+std::optional<Error> FlowerFilters::refusal(const flow::Rule &rule) {
+    const auto filters = flower_keys(rule.match);
+    if (!filters)
+        return filters.error();
+    if (!link_)
+        return std::nullopt;
+    for (const auto &keys : *filters)
+        if (!is_known(keys))
+            if (auto probed = probe(keys); !probed)
+                return probed.error();
+    return std::nullopt;
+}
+
+// ---- rules
+
+FilterPlace FlowerFilters::place(const Installed &rule, uint32_t index, uint32_t filter) const {
+    return {link_->index, hook_, rule.preference, index * kFiltersPerRule + filter + 1, rule.chain};
+}
+
+Result<void> FlowerFilters::add(const flow::Rule &rule, uint32_t index, uint16_t actions) {
+    if (!link_)
+        return {};
+    const auto filters = flower_keys(rule.match);
+    if (!filters)
+        return filters.error();
+    Installed installed{chain_of(rule.attributes.group),
+                        static_cast<uint16_t>(kFirstRulePreference + rule.attributes.priority), 0};
+    if (auto concluded = conclude(installed.chain); !concluded)
+        return concluded;
+    if (actions & TAPFLOW_FLOW_JUMP)
+        if (auto concluded = conclude(chain_of(rule.actions.group)); !concluded)
+            return concluded;
+    for (const auto &keys : *filters) {
+        const kernel::FlowerFilter filter{place(installed, index, installed.filters),
+                                          keys,
+                                          offload_,
+                                          {action_of(index, actions, rule.actions.group)}};
+        if (auto added = kernel::add_flower(netlink_, filter); !added) {
+            remove_filters(installed, index, installed.filters);
+            return added;
+        }
+        installed.filters++;
+    }
+    rules_.emplace(index, installed);
+    return {};
+}
+
+void FlowerFilters::remove_filters(const Installed &rule, uint32_t index, uint32_t filters) {
+    for (uint32_t i = 0; i < filters; i++)
+        (void)kernel::remove_filter(netlink_, place(rule, index, i), "flower");
+}
+
+Result<void> FlowerFilters::remove(uint32_t index) {
+    const auto found = rules_.find(index);
+    if (found == rules_.end())
+        return {};
+    Installed &rule = found->second;
+    // The last one first, so that what is left after an error is a rule with fewer filters.
+    for (; rule.filters > 0; rule.filters--) {
+        auto removed = kernel::remove_filter(netlink_, place(rule, index, rule.filters - 1), "flower");
+        if (!removed && !is_gone(removed.error()))
+            return removed;
+    }
+    rules_.erase(found);
+    return {};
+}
+
+Result<kernel::ActionCount> FlowerFilters::count(uint32_t index) {
+    kernel::ActionCount total;
+    const auto found = rules_.find(index);
+    if (found == rules_.end())
+        return total;
+    for (uint32_t i = 0; i < found->second.filters; i++) {
+        auto told = kernel::get_flower(netlink_, place(found->second, index, i));
+        if (!told)
+            return told.error();
+        if (told->actions.empty())
+            continue;
+        total.packets += told->actions.front().count.packets;
+        total.bytes += told->actions.front().count.bytes;
+    }
+    // At ingress the kernel has taken the Ethernet header off before it counts.
+    if (hook_ == Hook::Ingress)
+        total.bytes += 14 * total.packets;
+    return total;
+}
+
+} // namespace tapflow::engine
