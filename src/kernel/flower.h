@@ -103,10 +103,13 @@ struct ToldFlower {
 /// What RTM_NEWTFILTER says of a filter of kind flower.
 [[nodiscard]] ToldFlower parse_flower(const nlmsghdr *header);
 
-/// Errors: EEXIST when the place is taken, ENOENT on a kernel without flower, EINVAL for what that kernel's flower
-/// lacks.
+/// Errors: EEXIST when the place is taken, or another filter of its preference and chain compares the very same; ENOENT
+/// on a kernel without flower; EOPNOTSUPP for HardwareOnly where no hardware takes it. What is younger than the
+/// kernel's flower it leaves out without a word: get_flower() tells.
 Result<void> add_flower(Netlink &netlink, const FlowerFilter &filter);
-/// Errors: ENOENT.
+/// What the kernel tells differs from what it was given: keys under a mask of nothing are missing; of EthType, when it
+/// was a TPID, there comes the ethertype behind the tags instead, or nothing where no key has that. Actions have their
+/// index. Errors: ENOENT; EINVAL when its chain has no filter at all.
 Result<ToldFlower> get_flower(Netlink &netlink, const FilterPlace &place);
 /// All of that kind at a hook of an interface's clsact qdisc.
 Result<std::vector<ToldFlower>> list_flowers(Netlink &netlink, const LinkInfo &link, Hook hook);

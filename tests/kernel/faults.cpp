@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <linux/bpf.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <array>
@@ -21,13 +22,20 @@ struct Countdown {
     std::atomic<unsigned> calls{0};
 };
 constinit std::array<Countdown, 2> countdowns{};
-thread_local const std::function<void()> *before_bpf = nullptr;
+thread_local std::array<const std::function<void()> *, 2> before{};
 
 Countdown &countdown(Fault fault) { return countdowns[fault == Fault::Bpf ? 1 : 0]; }
 
 bool fails(Fault fault) {
     Countdown &each = countdown(fault);
     return ++each.calls == each.fails;
+}
+
+const std::function<void()> *&before_call(Call call) { return before[call == Call::Bpf ? 0 : 1]; }
+
+void happen_before(Call call) {
+    if (const auto *happens = before_call(call))
+        (*happens)();
 }
 
 bool only_asks(long command) {
@@ -44,8 +52,10 @@ FailingCall::~FailingCall() { countdown(fault_).fails = 0; }
 bool FailingCall::hit() const { return countdown(fault_).calls >= countdown(fault_).fails; }
 unsigned FailingCall::calls() const { return countdown(fault_).calls; }
 
-BeforeBpf::BeforeBpf(std::function<void()> happens) : happens_(std::move(happens)) { before_bpf = &happens_; }
-BeforeBpf::~BeforeBpf() { before_bpf = nullptr; }
+Before::Before(Call call, std::function<void()> happens) : call_(call), happens_(std::move(happens)) {
+    before_call(call_) = &happens_;
+}
+Before::~Before() { before_call(call_) = nullptr; }
 
 } // namespace tapflow::test
 
@@ -79,11 +89,18 @@ extern "C" __attribute__((visibility("default"))) long syscall(long number, ...)
     for (long &argument : arguments)
         argument = va_arg(list, long);
     va_end(list);
-    if (number == SYS_bpf && tapflow::test::before_bpf)
-        (*tapflow::test::before_bpf)();
+    if (number == SYS_bpf)
+        tapflow::test::happen_before(tapflow::test::Call::Bpf);
     if (number == SYS_bpf && !tapflow::test::only_asks(arguments[0]) && tapflow::test::fails(Fault::Bpf)) {
         errno = ENOMEM;
         return -1;
     }
     return libc(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+}
+
+extern "C" __attribute__((visibility("default"))) ssize_t sendmsg(int fd, const msghdr *message, int flags) {
+    using Sendmsg = ssize_t (*)(int, const msghdr *, int);
+    static const auto libc = reinterpret_cast<Sendmsg>(dlsym(RTLD_NEXT, "sendmsg"));
+    tapflow::test::happen_before(tapflow::test::Call::Sendmsg);
+    return libc(fd, message, flags);
 }

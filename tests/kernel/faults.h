@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Calls that fail on demand. Linked into an executable, this replaces its operator new and libc's
-// syscall(), by which libbpf calls bpf(2).
+// syscall(), by which libbpf calls bpf(2), and sendmsg().
 #pragma once
 
 #include <functional>
@@ -30,15 +30,18 @@ class FailingCall {
     Fault fault_;
 };
 
-/// Something happens before each bpf(2) call of this thread's, as long as this lives.
-class BeforeBpf {
+enum class Call { Bpf, Sendmsg };
+
+/// Something happens before each such call of this thread's, as long as this lives.
+class Before {
   public:
-    explicit BeforeBpf(std::function<void()> happens);
-    BeforeBpf(const BeforeBpf &) = delete;
-    BeforeBpf &operator=(const BeforeBpf &) = delete;
-    ~BeforeBpf();
+    Before(Call call, std::function<void()> happens);
+    Before(const Before &) = delete;
+    Before &operator=(const Before &) = delete;
+    ~Before();
 
   private:
+    Call call_;
     std::function<void()> happens_;
 };
 

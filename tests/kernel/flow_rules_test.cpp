@@ -259,7 +259,7 @@ TEST(FlowRules, ThatWaitForPacketsLeaveThePortsOwnRssAlone) {
         std::atomic<bool> goes_on{false};
         std::thread waiting([&] {
             // For as long as it takes to change the configuration, if that may be changed now.
-            const BeforeBpf held([&] {
+            const Before held(Call::Bpf, [&] {
                 waits = true;
                 for (int i = 0; i < 300 && !goes_on; i++)
                     std::this_thread::sleep_for(std::chrono::milliseconds(1));
