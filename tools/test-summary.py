@@ -13,7 +13,8 @@ import xml.etree.ElementTree as ElementTree
 # The only reasons for which a test may be skipped; whatever else it needs, the machine can be given.
 PERMITTED_SKIP = re.compile(r"(kernel|machine) lacks ")
 
-Test = collections.namedtuple("Test", "suite name outcome reason")
+# `program`: of a test in a guest, the executable that it is in.
+Test = collections.namedtuple("Test", "suite name outcome reason program", defaults=("",))
 
 
 def skip_reason(output):
@@ -40,11 +41,17 @@ def read_labels(path):
     return labels
 
 
-def judged(suite, name, outcome, reason):
+def judged(suite, name, outcome, reason, program=""):
     """A test, and a failure if it was skipped for a reason that is none."""
     if outcome == "skipped" and not PERMITTED_SKIP.match(reason):
         outcome, reason = "failed", f"skipped, but this machine could run it: {reason}"
-    return Test(suite, name, outcome, reason)
+    return Test(suite, name, outcome, reason, program)
+
+
+def guest_suite(name, output):
+    """What to call the tests of a guest: by its kernel, and by the kernel's version if the guest's test said it."""
+    version = re.search(r"^kernel \S+: .*, version (\S+)$", output, re.M)
+    return name.replace("-", " ", 1) + (f" ({version.group(1)})" if version else "")
 
 
 def read_guest(suite, name, outcome, reason, directory):
@@ -52,11 +59,12 @@ def read_guest(suite, name, outcome, reason, directory):
     if outcome == "skipped":
         return [judged(suite, name, outcome, reason)]
     tests = []
-    for path in sorted(directory.glob("*.xml")):
+    for path in sorted(directory.glob("*.xml"), key=lambda path: [int(n) for n in re.findall(r"^\d+", path.name)]):
+        program = path.stem.partition("-")[2]
         try:
             cases = list(ElementTree.parse(path).getroot().iter("testcase"))
         except ElementTree.ParseError as error:
-            tests.append(Test(suite, path.stem, "failed", f"no report: {error}"))
+            tests.append(Test(suite, path.stem, "failed", f"no report: {error}", program))
             continue
         for case in cases:
             inside, why = "passed", ""
@@ -65,7 +73,7 @@ def read_guest(suite, name, outcome, reason, directory):
             elif (skipped := case.find("skipped")) is not None:
                 # The message is "file:line", then what the test said.
                 inside, why = "skipped", skipped.get("message", "").partition("\n")[2].strip() or "no reason given"
-            tests.append(judged(suite, f"{case.get('classname')}.{case.get('name')}", inside, why))
+            tests.append(judged(suite, f"{case.get('classname')}.{case.get('name')}", inside, why, program))
     # What failed may be the guest itself.
     if not tests or (outcome == "failed" and all(test.outcome != "failed" for test in tests)):
         tests.append(Test(suite, name, "failed", "see the log of its test"))
@@ -82,19 +90,47 @@ def read_tests(run, report):
         return [Test(run, "ctest", "failed", f"no report: {error}")]
     tests = []
     for case in cases:
-        name, status = case.get("name"), case.get("status")
+        name, status, output = case.get("name"), case.get("status"), case.findtext("system-out") or ""
         outcome, reason = {"run": "passed", "fail": "failed"}.get(status, "skipped"), ""
         if outcome == "skipped":
-            reason = skip_reason(case.findtext("system-out") or "")
+            reason = skip_reason(output)
         elif outcome == "failed":
-            reason = failure(case.findtext("system-out") or "")
+            reason = failure(output)
         label = labels.get(name, "unlabelled")
         if label == "guest":
-            suite = name.replace("-", " ", 1)
-            tests += read_guest(suite, name, outcome, reason, pathlib.Path(report).with_name(name))
+            tests += read_guest(guest_suite(name, output), name, outcome, reason, pathlib.Path(report).with_name(name))
         else:
             tests.append(judged(label + suffix, name, outcome, reason))
     return tests or [Test(run, "ctest", "failed", "no test was found")]
+
+
+def rows(tests):
+    """Lines of the table, each a title with its tests: the suites, and below those of guests the programs that ran."""
+    for suite in dict.fromkeys(test.suite for test in tests):
+        inside = [test for test in tests if test.suite == suite]
+        yield suite, inside
+        for program in dict.fromkeys(test.program for test in inside if test.program):
+            yield f"  {program}", [test for test in inside if test.program == program]
+
+
+def print_table(tests):
+    table = list(rows(tests))
+    width = max(len(title) for title, _ in table)
+    print(f"{'':{width}}  passed  failed  skipped")
+    for title, inside in table:
+        counts = collections.Counter(test.outcome for test in inside)
+        print(f"{title:{width}}  {counts['passed']:6}  {counts['failed']:6}  {counts['skipped']:7}")
+
+
+def print_skips(tests):
+    """How many tests of each suite were skipped, by reason."""
+    skipped = [test for test in tests if test.outcome == "skipped"]
+    if skipped:
+        print("\nskipped:")
+    for suite in dict.fromkeys(test.suite for test in skipped):
+        print(f"  {suite}")
+        for reason, count in collections.Counter(test.reason for test in skipped if test.suite == suite).most_common():
+            print(f"    {count:4}  {reason}")
 
 
 def main():
@@ -111,17 +147,8 @@ def main():
     for run in arguments.tests:
         tests += read_tests(*run.split("=", 1))
 
-    counts = collections.Counter((test.suite, test.outcome) for test in tests)
-    width = max(len(test.suite) for test in tests)
-    print(f"{'':{width}}  passed  failed  skipped")
-    for suite in dict.fromkeys(test.suite for test in tests):
-        print(f"{suite:{width}}  {counts[suite, 'passed']:6}  {counts[suite, 'failed']:6}  {counts[suite, 'skipped']:7}")
-
-    skips = collections.Counter(test.reason for test in tests if test.outcome == "skipped")
-    if skips:
-        print("\nskipped:")
-        for reason, count in skips.most_common():
-            print(f"  {count:4}  {reason}")
+    print_table(tests)
+    print_skips(tests)
     failures = [test for test in tests if test.outcome == "failed"]
     if failures:
         print("\nfailed:")

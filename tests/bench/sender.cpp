@@ -36,7 +36,22 @@ struct Sender::Shared {
 namespace {
 
 constexpr unsigned kUdpHeaders = 14 + 20 + 8;
+constexpr size_t kIdentification = 14 + 4;
+constexpr size_t kSourceAddressEnd = 14 + 14; ///< its last 16 bits
 constexpr size_t kSourcePort = 14 + 20;
+
+uint16_t read_be16(const uint8_t *from) { return static_cast<uint16_t>(from[0] << 8 | from[1]); }
+
+void write_be16(uint8_t *to, uint16_t value) {
+    value = htons(value);
+    std::memcpy(to, &value, sizeof(value));
+}
+
+/// The identification makes up for the source address in the header's checksum.
+void set_source(uint8_t *frame, uint16_t first, unsigned flow) {
+    write_be16(frame + kSourceAddressEnd, static_cast<uint16_t>(first + flow));
+    write_be16(frame + kIdentification, static_cast<uint16_t>(~flow));
+}
 
 test::Fd udp_socket(bool checksum) {
     auto fd = test::owned(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "UDP socket");
@@ -67,6 +82,7 @@ test::Fd packet_socket(const char *interface) {
     test::Fd fd;
     SendTask task;
     unsigned flow = 0;
+    uint16_t first_source = 0;
     uint32_t task_number = 0;
     for (uint32_t turn = 1;; turn++) {
         while (shared.wanted.load(std::memory_order_acquire) != turn)
@@ -74,18 +90,21 @@ test::Fd packet_socket(const char *interface) {
         if (shared.task_number != task_number) {
             task_number = shared.task_number;
             task = shared.task;
-            fd = task.kind == SendTask::Frame ? packet_socket(task.interface)
-                                              : udp_socket(task.kind == SendTask::UdpChecksum);
+            flow = 0;
+            first_source = read_be16(task.frame + kSourceAddressEnd);
+            fd = task.has_frame() ? packet_socket(task.interface) : udp_socket(task.kind == SendTask::UdpChecksum);
         }
-        const bool frames = task.kind == SendTask::Frame;
+        const bool frames = task.has_frame();
         const size_t length = frames ? task.size : task.size - kUdpHeaders;
         Sender::Batch batch;
         const uint64_t start = thread_cpu_ns();
         for (unsigned i = 0; i < shared.count; i++) {
             if (frames) {
-                const uint16_t port = htons(static_cast<uint16_t>(4000 + flow));
+                if (task.kind == SendTask::FrameSources)
+                    set_source(task.frame, first_source, flow);
+                else
+                    write_be16(task.frame + kSourcePort, static_cast<uint16_t>(4000 + flow));
                 flow = flow + 1 < task.flows ? flow + 1 : 0;
-                std::memcpy(task.frame + kSourcePort, &port, sizeof(port));
             }
             if (send(fd.get(), task.frame, length, 0) == static_cast<ssize_t>(length))
                 batch.sent++;
@@ -152,6 +171,12 @@ SendTask frame_task(const std::string &interface, const std::vector<uint8_t> &fr
     task.flows = flows;
     interface.copy(task.interface, sizeof(task.interface) - 1);
     std::memcpy(task.frame, frame.data(), frame.size());
+    return task;
+}
+
+SendTask source_task(const std::string &interface, const std::vector<uint8_t> &frame, unsigned sources) {
+    SendTask task = frame_task(interface, frame, sources);
+    task.kind = SendTask::FrameSources;
     return task;
 }
 

@@ -16,12 +16,15 @@ struct SendTask {
         Udp,         ///< send() on a UDP socket connected to 10.9.0.2, without UDP checksums
         UdpChecksum, ///< the same with them
         Frame, ///< send() of `frame` on an AF_PACKET socket, its source port counting from 4000 to 4000 + flows - 1
+        FrameSources, ///< the same, but it is the frame's IPv4 source address that counts
     };
     Kind kind = Udp;
     unsigned size = 60; ///< of the frame, from Ethernet header to payload
     unsigned flows = 1;
-    char interface[16] = {};  ///< with Frame
-    uint8_t frame[1536] = {}; ///< with Frame
+    char interface[16] = {};  ///< with frames
+    uint8_t frame[1536] = {}; ///< with frames
+
+    [[nodiscard]] bool has_frame() const { return kind == Frame || kind == FrameSources; }
 };
 
 /// A child process pinned to kSenderCpu, in the network namespace that the constructing thread is in. It spins while
@@ -58,5 +61,9 @@ class Sender {
 
 /// A task that sends frames through an interface.
 SendTask frame_task(const std::string &interface, const std::vector<uint8_t> &frame, unsigned flows);
+
+/// A task that sends IPv4 frames from as many source addresses, counting from that of `frame`, whose last 16 bits must
+/// not overflow, and whose identification is 0.
+SendTask source_task(const std::string &interface, const std::vector<uint8_t> &frame, unsigned sources);
 
 } // namespace tapflow::bench
