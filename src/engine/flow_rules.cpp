@@ -119,6 +119,7 @@ struct FlowRules::State {
     [[nodiscard]] bool has_filters(const flow::Attributes &attributes) const {
         return filters && attributes.direction == flow::Direction::Ingress;
     }
+    Result<void> add_filters();
     Result<FlowCount> count_of(uint32_t index);
     Result<FlowCount> shared_count_of(uint32_t number);
     [[nodiscard]] Flow &flow_at(uint32_t index) {
@@ -276,7 +277,7 @@ Result<uint32_t> FlowRules::State::create(const flow::Rule &rule, const flow::Tu
         return inserted.error();
     }
     if (has_filters(rule.attributes)) {
-        flow_at(*index).base = {};
+        flow_at(*index).base = {}; // its filters begin to count at 0
         const auto added = guarded([&] { return filters->add(rule, *index, record.actions); });
         if (!added) {
             space->remove(*index);
@@ -375,19 +376,44 @@ Result<void> FlowRules::flush() {
     return first;
 }
 
-Result<void> FlowRules::restore_filters() {
+void FlowRules::suspend_filters() {
     const std::lock_guard lock(state_->mutex);
-    return guarded([&]() -> Result<void> {
-        for (const uint32_t index : state_->in_order()) {
-            const flow::Rule rule = state_->rule_at(index);
-            if (!state_->has_filters(rule.attributes))
-                continue;
-            state_->flow_at(index).base = {};
-            if (auto added = state_->filters->add(rule, index, state_->space->rule(index).actions); !added)
+    if (state_->filters)
+        (void)guarded([&]() -> Result<void> {
+            state_->filters->suspend();
+            return {};
+        });
+}
+
+Result<void> FlowRules::State::add_filters() {
+    filters->resume();
+    for (const uint32_t index : in_order()) {
+        const flow::Rule rule = rule_at(index);
+        if (has_filters(rule.attributes))
+            if (auto added = filters->add(rule, index, space->rule(index).actions); !added)
                 return added;
-        }
+    }
+    return filters->let_packets_in();
+}
+
+Result<void> FlowRules::resume_filters() {
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->filters)
         return {};
-    });
+    auto added = guarded([&] { return state_->add_filters(); });
+    if (!added)
+        state_->filters->suspend();
+    return added;
+}
+
+Result<void> FlowRules::restore_filters(bool active) {
+    {
+        const std::lock_guard lock(state_->mutex);
+        for (const uint32_t index : state_->in_order())
+            if (state_->has_filters(state_->space->attributes_of(index)))
+                state_->flow_at(index).base = {};
+    }
+    return active ? resume_filters() : Result<void>();
 }
 
 // ---- asking

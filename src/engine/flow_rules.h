@@ -54,8 +54,13 @@ class FlowRules {
     Result<void> destroy(const Flow *flow);
     /// Destroys all that can be. Errors: the first rule's that stays.
     Result<void> flush();
-    /// Makes the filters of all rules anew: there are none yet where packets pass now.
-    Result<void> restore_filters();
+    /// Rules that have filters have none until resume_filters(), as FlowerFilters::suspend().
+    void suspend_filters();
+    /// Makes the filters of all rules that have none. Errors: what the kernel says; then they are suspended.
+    Result<void> resume_filters();
+    /// The filters, and what they have counted, have gone with their interface. `active`: makes them where packets pass
+    /// now.
+    Result<void> restore_filters(bool active);
     /// Since the rule was created, or last reset. Errors: ENOENT; EINVAL for a rule without COUNT.
     Result<FlowCount> query(const Flow *flow, bool reset);
 

@@ -59,6 +59,13 @@ kernel::TcAction action_of(uint32_t index, uint16_t actions, uint32_t group) {
 /// The name that a port with flower filters at an interface holds.
 std::string lock_name(const kernel::LinkInfo &link) { return "tapflow/flower/" + std::to_string(link.index); }
 
+/// Flower has had EtherTypes from the beginning, but does not show them as they were given: one that is a TPID becomes
+/// a part of the tag.
+bool is_always_known(kernel::FlowerField field) {
+    return field == kernel::FlowerField::EthType || field == kernel::FlowerField::VlanEthType ||
+           field == kernel::FlowerField::CvlanEthType;
+}
+
 bool is_gone(const Error &error) { return error.code == ENOENT || error.code == ENODEV; }
 
 } // namespace
@@ -130,27 +137,58 @@ Result<void> FlowerFilters::attach(const kernel::LinkInfo &link, Hook hook) {
         detach();
         return able;
     }
-    auto gate = kernel::Attachment::filter(netlink_, link, hook, programs.flower_gate(hook), kGate);
-    if (!gate) {
-        detach();
-        return gate.error();
-    }
     lock_.emplace(*std::move(lock));
     conclusion_.emplace(*std::move(conclusion));
+    suspended_ = ingress;
+    if (suspended_)
+        return {};
+    auto let_in = let_packets_in();
+    if (!let_in)
+        detach();
+    return let_in;
+}
+
+Result<void> FlowerFilters::let_packets_in() {
+    if (!link_ || gate_)
+        return {};
+    auto gate = kernel::Attachment::filter(netlink_, *link_, hook_, classifier_.programs().flower_gate(hook_), kGate);
+    if (!gate)
+        return gate.error();
     gate_.emplace(*std::move(gate));
     return {};
 }
 
-void FlowerFilters::detach() {
+void FlowerFilters::suspend() {
+    suspended_ = true;
     if (!link_)
         return;
-    // Nobody is left to tell of a failure: the interface may be gone, and with it the filters.
     gate_.reset();
+    for (const auto &[index, rule] : rules_) {
+        if (!rule.counts)
+            continue;
+        if (const auto counted = count_of_filters(index, rule)) {
+            counted_[index].packets += counted->packets;
+            counted_[index].bytes += counted->bytes;
+        }
+    }
+    remove_rules();
+}
+
+/// Nobody is left to tell of a failure: the interface may be gone, and with it the filters.
+void FlowerFilters::remove_rules() {
     std::vector<kernel::NlMsg> removals;
     for (const auto &[index, rule] : rules_)
         for (uint32_t i = 0; i < rule.filters; i++)
             removals.push_back(kernel::removal_request(place(rule, index, i), "flower"));
     (void)netlink_.request_all(removals, "remove rules from " + link_->name);
+    rules_.clear();
+}
+
+void FlowerFilters::detach() {
+    if (!link_)
+        return;
+    gate_.reset();
+    remove_rules();
     for (const uint32_t chain : concluded_)
         (void)kernel::remove_filter(netlink_, {link_->index, hook_, kConclusionPreference, 1, chain}, "bpf");
     conclusion_.reset();
@@ -164,6 +202,7 @@ void FlowerFilters::abandon() {
         attachment->reset();
     }
     rules_.clear();
+    counted_.clear();
     concluded_.clear();
     lock_.reset();
     link_.reset();
@@ -188,8 +227,9 @@ Result<void> FlowerFilters::conclude(uint32_t chain) {
 
 bool FlowerFilters::is_known(const std::vector<kernel::FlowerKey> &keys) const {
     return offload_ != kernel::Offload::HardwareOnly &&
-           std::all_of(keys.begin(), keys.end(),
-                       [this](const kernel::FlowerKey &key) { return known_.test(static_cast<size_t>(key.field)); });
+           std::all_of(keys.begin(), keys.end(), [this](const kernel::FlowerKey &key) {
+               return is_always_known(key.field) || known_.test(static_cast<size_t>(key.field));
+           });
 }
 
 /// Makes a filter that does nothing, and looks whether the kernel shows it as it was made: attributes that a kernel
@@ -211,6 +251,8 @@ Result<void> FlowerFilters::probe(const std::vector<kernel::FlowerKey> &keys) {
     if (!told)
         return told.error();
     for (const kernel::FlowerKey &key : keys) {
+        if (is_always_known(key.field))
+            continue;
         const auto &seen = told->filter.keys;
         if (std::none_of(seen.begin(), seen.end(), [&](const auto &other) { return other.field == key.field; }))
             return Error{ENOTSUP, "match by flower",
@@ -240,13 +282,14 @@ FilterPlace FlowerFilters::place(const Installed &rule, uint32_t index, uint32_t
 }
 
 Result<void> FlowerFilters::add(const flow::Rule &rule, uint32_t index, uint16_t actions) {
-    if (!link_)
+    if (!link_ || suspended_ || rules_.contains(index))
         return {};
     const auto filters = flower_keys(rule.match);
     if (!filters)
         return filters.error();
     Installed installed{chain_of(rule.attributes.group),
-                        static_cast<uint16_t>(kFirstRulePreference + rule.attributes.priority), 0};
+                        static_cast<uint16_t>(kFirstRulePreference + rule.attributes.priority), 0,
+                        (actions & TAPFLOW_FLOW_COUNT) != 0};
     if (auto concluded = conclude(installed.chain); !concluded)
         return concluded;
     if (actions & TAPFLOW_FLOW_JUMP)
@@ -274,8 +317,10 @@ void FlowerFilters::remove_filters(const Installed &rule, uint32_t index, uint32
 
 Result<void> FlowerFilters::remove(uint32_t index) {
     const auto found = rules_.find(index);
-    if (found == rules_.end())
+    if (found == rules_.end()) {
+        counted_.erase(index);
         return {};
+    }
     Installed &rule = found->second;
     // The last one first, so that what is left after an error is a rule with fewer filters.
     for (; rule.filters > 0; rule.filters--) {
@@ -284,16 +329,14 @@ Result<void> FlowerFilters::remove(uint32_t index) {
             return removed;
     }
     rules_.erase(found);
+    counted_.erase(index);
     return {};
 }
 
-Result<kernel::ActionCount> FlowerFilters::count(uint32_t index) {
+Result<kernel::ActionCount> FlowerFilters::count_of_filters(uint32_t index, const Installed &rule) {
     kernel::ActionCount total;
-    const auto found = rules_.find(index);
-    if (found == rules_.end())
-        return total;
-    for (uint32_t i = 0; i < found->second.filters; i++) {
-        auto told = kernel::get_flower(netlink_, place(found->second, index, i));
+    for (uint32_t i = 0; i < rule.filters; i++) {
+        auto told = kernel::get_flower(netlink_, place(rule, index, i));
         if (!told)
             return told.error();
         if (told->actions.empty())
@@ -304,6 +347,21 @@ Result<kernel::ActionCount> FlowerFilters::count(uint32_t index) {
     // At ingress the kernel has taken the Ethernet header off before it counts.
     if (hook_ == Hook::Ingress)
         total.bytes += 14 * total.packets;
+    return total;
+}
+
+Result<kernel::ActionCount> FlowerFilters::count(uint32_t index) {
+    kernel::ActionCount total;
+    if (const auto before = counted_.find(index); before != counted_.end())
+        total = before->second;
+    const auto found = rules_.find(index);
+    if (found == rules_.end())
+        return total;
+    const auto now = count_of_filters(index, found->second);
+    if (!now)
+        return now;
+    total.packets += now->packets;
+    total.bytes += now->bytes;
     return total;
 }
 

@@ -40,17 +40,25 @@ class FlowerFilters {
     FlowerFilters(const FlowerFilters &) = delete;
     FlowerFilters &operator=(const FlowerFilters &) = delete;
 
-    /// Where packets pass from now on: no rules are there yet. Removes what a killed process has left.
+    /// Where packets pass from now on: no rules are there yet, and at ingress they are suspended. Removes what a killed
+    /// process has left.
     /// Errors: EBUSY when another port is there; EEXIST for somebody else's filter at a preference of ours; what the
     /// kernel says. Then nothing is left there.
     Result<void> attach(const kernel::LinkInfo &link, kernel::Hook hook);
     void detach();
-    /// The interface is gone, and all filters with it.
+    /// The interface is gone, and all filters with it, and what they have counted.
     void abandon();
+    /// Takes all rules' filters away, but keeps what they have counted, and lets the interface's owner's filters see
+    /// every packet. Until resume() rules are added without filters.
+    void suspend();
+    /// From here on added rules, first of all those that are there, have filters; then let_packets_in().
+    void resume() { suspended_ = false; }
+    Result<void> let_packets_in();
 
     /// Why a rule cannot be a filter; asks the kernel, by a filter that is taken away again, what is not known yet.
     std::optional<Error> refusal(const flow::Rule &rule);
-    /// Adds a rule's filters. `actions`: enum tapflow_flow_action. Without effect while nothing is attached.
+    /// Adds a rule's filters, unless it has them. `actions`: enum tapflow_flow_action. Without effect while nothing is
+    /// attached.
     Result<void> add(const flow::Rule &rule, uint32_t index, uint16_t actions);
     /// Removes them. Errors: what the kernel says; then the rule is as before. That they are gone is none.
     Result<void> remove(uint32_t index);
@@ -67,7 +75,10 @@ class FlowerFilters {
         uint32_t chain = 0;
         uint16_t preference = 0;
         uint32_t filters = 0;
+        bool counts = false;
     };
+    Result<kernel::ActionCount> count_of_filters(uint32_t index, const Installed &rule);
+    void remove_rules();
     [[nodiscard]] kernel::FilterPlace place(const Installed &rule, uint32_t index, uint32_t filter) const;
     [[nodiscard]] kernel::FlowerFilter filter(const Installed &rule, uint32_t index, uint32_t number,
                                               const std::vector<kernel::FlowerKey> &keys,
@@ -85,8 +96,10 @@ class FlowerFilters {
     std::optional<kernel::NameLock> lock_;
     std::optional<kernel::Attachment> conclusion_; ///< of chain 0
     std::optional<kernel::Attachment> gate_;
-    std::vector<uint32_t> concluded_;          ///< other chains with the program at their end
-    std::map<uint32_t, Installed> rules_;      ///< by index
+    std::vector<uint32_t> concluded_;                 ///< other chains with the program at their end
+    std::map<uint32_t, Installed> rules_;             ///< by index
+    std::map<uint32_t, kernel::ActionCount> counted_; ///< by filters that were taken away
+    bool suspended_ = false;
     std::bitset<kernel::kFlowerFields> known_; ///< fields that this kernel has been found to have
 };
 

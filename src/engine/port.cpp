@@ -368,13 +368,26 @@ Result<void> Port::start(const rss::RssConfig &config, bool with_hash) {
         return up.error();
     if (remote_)
         remote_->lease().renew();
+    if (auto active = let_rules_act(true); !active)
+        return active;
     classifier_->set_flag(TAPFLOW_PORT_STARTED, true);
     started_ = true;
     if (auto on = tun_.set_carrier(true); !on) {
         classifier_->set_flag(TAPFLOW_PORT_STARTED, false);
+        (void)let_rules_act(false);
         started_ = false;
         return on.error();
     }
+    return {};
+}
+
+/// A stopped port's remote has no filters of rules: a packet that one matches would miss the owner's filters behind.
+Result<void> Port::let_rules_act(bool on) {
+    if (!remote_ || !filters_)
+        return {};
+    if (on)
+        return flows_->resume_filters();
+    flows_->suspend_filters();
     return {};
 }
 
@@ -386,6 +399,7 @@ void Port::stop() {
     started_ = false;
     (void)tun_.set_carrier(false);
     classifier_->set_flag(TAPFLOW_PORT_STARTED, false);
+    (void)let_rules_act(false);
     (void)classifier_->quiesce();
     for (const auto &ring : rings_)
         if (ring)
@@ -412,6 +426,8 @@ Result<void> Port::set_link_up(bool up) {
     std::lock_guard lock(mutex_);
     if (auto carrier = tun_.set_carrier(up && started_); !carrier)
         return carrier.error();
+    if (auto active = let_rules_act(up && started_); !active)
+        return active;
     classifier_->set_flag(TAPFLOW_PORT_STARTED, up && started_);
     return {};
 }

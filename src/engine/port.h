@@ -177,6 +177,7 @@ class Port {
     Result<void> load_programs(const PortOptions &options);
     bool readers_are_alive();
     Result<void> attach_transmit_rules(bool on);
+    Result<void> let_rules_act(bool on);
 
     // port_links.cpp, with mutex_ held
     [[nodiscard]] Result<PortLink> present_link() const;

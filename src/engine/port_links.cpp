@@ -153,7 +153,7 @@ Result<void> Port::follow_tap(const kernel::NamespaceId &where) {
     if (auto attached = attach_at_tap(); !attached)
         return attached.error();
     if (filters_)
-        if (auto restored = flows_->restore_filters(); !restored)
+        if (auto restored = flows_->restore_filters(true); !restored)
             return restored;
     unattached_ = false;
     return {};
@@ -271,7 +271,7 @@ Result<void> Port::adopt_remote(const kernel::LinkInfo &found) {
     if (auto adopted = home_ ? kernel::in_namespace(home_, adopt) : adopt(); !adopted)
         return adopted;
     if (filters_)
-        if (auto restored = flows_->restore_filters(); !restored) {
+        if (auto restored = flows_->restore_filters(started_); !restored) {
             remote_->lose();
             return restored;
         }
