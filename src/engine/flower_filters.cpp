@@ -140,11 +140,11 @@ Result<void> FlowerFilters::attach(const kernel::LinkInfo &link, Hook hook) {
     lock_.emplace(*std::move(lock));
     conclusion_.emplace(*std::move(conclusion));
     suspended_ = ingress;
-    if (suspended_)
-        return {};
-    auto let_in = let_packets_in();
+    auto let_in = let_packets_in(); // also to see that the place is free
     if (!let_in)
         detach();
+    else if (suspended_)
+        gate_.reset();
     return let_in;
 }
 
@@ -242,7 +242,10 @@ Result<void> FlowerFilters::probe(const std::vector<kernel::FlowerKey> &keys) {
     nothing.what = edit;
     nothing.cookie = kCookie;
     nothing.then.code = Control::Code::Continue;
-    const kernel::FlowerFilter probe{{link_->index, hook_, kProbePreference, 1, 0}, keys, offload_, {nothing}};
+    kernel::FlowerFilter probe{{link_->index, hook_, kProbePreference, 1, 0}, keys, offload_, {nothing}};
+    for (kernel::FlowerKey &key : probe.keys)
+        if (key.field == kernel::FlowerField::Spi)
+            key.value = key.mask; // one of 0 is not shown
     if (auto added = kernel::add_flower(netlink_, probe); !added)
         return added.error();
     auto told = kernel::get_flower(netlink_, probe.place);

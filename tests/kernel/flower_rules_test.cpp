@@ -2,9 +2,7 @@
 // Rules as flower filters on real packets: what they say is what the reference matcher says, and what the same rules in
 // the classifier's tables say of the same packets.
 #include "flow/reference_matcher.h"
-#include "flow/text.h"
-#include "kernel/flower.h"
-#include "kernel/port_fixture.h"
+#include "kernel/flower_rig.h"
 #include "support/effort.h"
 #include "support/random_packet.h"
 #include "support/random_rule.h"
@@ -18,92 +16,8 @@
 namespace tapflow::test {
 namespace {
 
-using engine::RuleClassifier;
 using packet::Bytes;
 using packet::Packet;
-
-constexpr unsigned kQueues = 4;
-
-flow::Rule rule_of(const std::string &text) { return must(flow::parse_rule(text)); }
-
-/// A started, promiscuous port with a way to send it packets.
-struct TestedPort {
-    TestedPort(const NetNs &ns, const std::string &iface, RuleClassifier classifier, const std::string &remote = {})
-        : config(rss_config(rss::kAllTypes, rss::round_robin_reta(kQueues))) {
-        engine::PortOptions options;
-        options.iface = iface;
-        options.classifier = classifier;
-        options.remote = remote;
-        port = must(engine::Port::open(options));
-        must(port->set_queues(kQueues, 1));
-        for (unsigned queue = 0; queue < kQueues; queue++)
-            must(port->set_ring(queue, 1U << 20U));
-        must(port->set_promiscuous(true));
-        must(port->start(config, true));
-        sender.emplace(ns, iface, PacketSocketOptions{.receive = false});
-    }
-
-    /// What the port makes of a frame; nothing: it is dropped.
-    std::optional<Delivered> pass(const Bytes &frame) {
-        EXPECT_TRUE(sender->send(frame));
-        std::vector<Delivered> all;
-        for (unsigned queue = 0; queue < kQueues; queue++)
-            for (Delivered &delivered : drain(port->ring(queue), queue))
-                all.push_back(std::move(delivered));
-        EXPECT_LE(all.size(), 1U);
-        return all.empty() ? std::nullopt : std::optional(std::move(all[0]));
-    }
-
-    engine::FlowRules &rules() { return port->flows(); }
-
-    rss::RssConfig config;
-    std::unique_ptr<engine::Port> port;
-    std::optional<PacketSocket> sender;
-};
-
-/// What of a packet the rules decide.
-struct Decided {
-    bool dropped = false;
-    unsigned queue = 0;
-    std::optional<uint32_t> mark;
-    bool flag = false;
-    uint32_t hash = 0;
-
-    bool operator==(const Decided &) const = default;
-    friend std::ostream &operator<<(std::ostream &out, const Decided &decided) {
-        if (decided.dropped)
-            return out << "dropped";
-        return out << "queue " << decided.queue << (decided.mark ? ", mark " + std::to_string(*decided.mark) : "")
-                   << (decided.flag ? ", flag" : "") << ", hash " << decided.hash;
-    }
-};
-
-Decided decided(const std::optional<Delivered> &delivered) {
-    Decided result;
-    result.dropped = !delivered;
-    if (!delivered)
-        return result;
-    const tapflow_record &record = delivered->record;
-    result.queue = delivered->queue;
-    result.hash = record.hash;
-    result.flag = (record.flags & TAPFLOW_RECORD_FLAG) != 0;
-    if (record.flags & TAPFLOW_RECORD_MARK)
-        result.mark = record.mark;
-    return result;
-}
-
-class FlowerRules : public InNetNs {
-  protected:
-    void SetUp() override {
-        engine::PortOptions options;
-        options.iface = "probe%d";
-        options.classifier = RuleClassifier::Flower;
-        auto port = engine::Port::open(options);
-        if (!port && port.error().code == ENOENT)
-            GTEST_SKIP() << "kernel lacks flower";
-        must(std::move(port));
-    }
-};
 
 TEST_F(FlowerRules, AreFiltersAndTakePackets) {
     TestedPort tested(ns, "tap0", RuleClassifier::Flower);
@@ -216,6 +130,7 @@ class Triplets {
         for (const auto &[why, times] : refused_)
             std::cout << "  " << times << " " << why << "\n";
     }
+    [[nodiscard]] bool by_ring() const { return flower_.by_ring; }
     [[nodiscard]] size_t acted() const { return acted_; }
     [[nodiscard]] size_t compared() const { return compared_; }
 
@@ -255,9 +170,10 @@ TEST_F(FlowerRules, SayOfRandomPacketsWhatTheTablesAndTheReferenceMatcherSay) {
     bounds.queues = kQueues;
     bounds.groups = 4;
     bounds.directions = {flow::Direction::Ingress};
+    Triplets triplets(ns);
+    bounds.rewrites = triplets.by_ring(); // else they are refused by both
     RandomPackets packets{std::mt19937_64(random())};
     RandomRules rules(std::mt19937_64(random()), bounds);
-    Triplets triplets(ns);
     const unsigned sets = effort(40);
     for (unsigned set = 0; set < sets; set++) {
         std::vector<Bytes> frames;
