@@ -27,6 +27,8 @@ constexpr unsigned kDumpAttempts = 20;
 // Of one system call: what libnl's send buffer takes, and as many refusals as the receive buffer below holds.
 constexpr size_t kBatchBytes = 32U << 10U;
 constexpr size_t kBatchMessages = 128;
+// The kernel's answers in one piece: dumps come in pieces of 32 KiB at most (net/netlink/af_netlink.c, netlink_dump()).
+constexpr size_t kLongestAnswer = 64U << 10U;
 constexpr int kReceiveBuffer = 512 << 10;
 
 struct SocketDeleter {
@@ -270,6 +272,10 @@ Result<nl_sock *> Netlink::connect() {
     if (int error = nl_connect(socket.get(), NETLINK_ROUTE); error < 0) // SOCK_CLOEXEC is libnl's default
         return Error{errno_of_libnl(error), "open netlink socket", nl_geterror(error)};
     nl_socket_set_nonblocking(socket.get());
+    // Else libnl asks for the length of each answer first.
+    nl_socket_disable_msg_peek(socket.get());
+    if (int error = nl_socket_set_msg_buf_size(socket.get(), kLongestAnswer); error < 0)
+        return Error{errno_of_libnl(error), "open netlink socket", nl_geterror(error)};
     // The first one needs CAP_NET_ADMIN in the initial user namespace, the second one stops at net.core.rmem_max.
     const int fd = nl_socket_get_fd(socket.get());
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof(kReceiveBuffer)) < 0)

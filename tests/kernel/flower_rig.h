@@ -126,13 +126,21 @@ inline Decided decided(const std::optional<Delivered> &delivered) {
 class FlowerRules : public InNetNs {
   protected:
     void SetUp() override {
+        static const bool lacks_flower = !has_flower();
+        if (lacks_flower)
+            GTEST_SKIP() << "kernel lacks flower";
+    }
+
+  private:
+    static bool has_flower() {
         engine::PortOptions options;
         options.iface = "probe%d";
         options.classifier = RuleClassifier::Flower;
         auto port = engine::Port::open(options);
         if (!port && port.error().code == ENOENT)
-            GTEST_SKIP() << "kernel lacks flower";
+            return false;
         must(std::move(port));
+        return true;
     }
 };
 
