@@ -265,13 +265,24 @@ Result<void> FlowerFilters::probe(const std::vector<kernel::FlowerKey> &keys) {
     return {};
 }
 
-std::optional<Error> FlowerFilters::refusal(const flow::Rule &rule) {
-    const auto filters = flower_keys(rule.match);
+Result<void> FlowerFilters::translate(const flow::Match &match) {
+    if (translated_ && *translated_ == match)
+        return {};
+    translated_.reset();
+    auto filters = flower_keys(match);
     if (!filters)
         return filters.error();
+    translation_ = *std::move(filters);
+    translated_ = match;
+    return {};
+}
+
+std::optional<Error> FlowerFilters::refusal(const flow::Rule &rule) {
+    if (auto translated = translate(rule.match); !translated)
+        return translated.error();
     if (!link_)
         return std::nullopt;
-    for (const auto &keys : *filters)
+    for (const auto &keys : translation_)
         if (!is_known(keys))
             if (auto probed = probe(keys); !probed)
                 return probed.error();
@@ -287,9 +298,8 @@ FilterPlace FlowerFilters::place(const Installed &rule, uint32_t index, uint32_t
 Result<void> FlowerFilters::add(const flow::Rule &rule, uint32_t index, uint16_t actions) {
     if (!link_ || suspended_ || rules_.contains(index))
         return {};
-    const auto filters = flower_keys(rule.match);
-    if (!filters)
-        return filters.error();
+    if (auto translated = translate(rule.match); !translated)
+        return translated;
     Installed installed{chain_of(rule.attributes.group),
                         static_cast<uint16_t>(kFirstRulePreference + rule.attributes.priority), 0,
                         (actions & TAPFLOW_FLOW_COUNT) != 0};
@@ -298,7 +308,7 @@ Result<void> FlowerFilters::add(const flow::Rule &rule, uint32_t index, uint16_t
     if (actions & TAPFLOW_FLOW_JUMP)
         if (auto concluded = conclude(chain_of(rule.actions.group)); !concluded)
             return concluded;
-    for (const auto &keys : *filters) {
+    for (const auto &keys : translation_) {
         const kernel::FlowerFilter filter{place(installed, index, installed.filters),
                                           keys,
                                           offload_,

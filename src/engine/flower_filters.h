@@ -100,6 +100,10 @@ class FlowerFilters {
     std::map<uint32_t, Installed> rules_;             ///< by index
     std::map<uint32_t, kernel::ActionCount> counted_; ///< by filters that were taken away
     bool suspended_ = false;
+    /// What refusal() has last found, for the add() that mostly follows.
+    std::optional<flow::Match> translated_;
+    std::vector<std::vector<kernel::FlowerKey>> translation_;
+    Result<void> translate(const flow::Match &match);
     std::bitset<kernel::kFlowerFields> known_; ///< fields that this kernel has been found to have
 };
 

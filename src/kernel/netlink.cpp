@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -27,8 +28,8 @@ constexpr unsigned kDumpAttempts = 20;
 // Of one system call: what libnl's send buffer takes, and as many refusals as the receive buffer below holds.
 constexpr size_t kBatchBytes = 32U << 10U;
 constexpr size_t kBatchMessages = 128;
-// The kernel's answers in one piece: dumps come in pieces of 32 KiB at most (net/netlink/af_netlink.c, netlink_dump()).
-constexpr size_t kLongestAnswer = 64U << 10U;
+// Of one answer: dumps come in pieces of 32 KiB at most (net/netlink/af_netlink.c, netlink_dump()).
+constexpr size_t kAnswerBytes = 64U << 10U;
 constexpr int kReceiveBuffer = 512 << 10;
 
 struct SocketDeleter {
@@ -85,21 +86,21 @@ void drain(int fd) {
 }
 
 Result<Datagram> receive(int fd, const std::string &what) {
+    const auto buffer = std::make_unique_for_overwrite<char[]>(kAnswerBytes);
     for (;;) {
-        pollfd ready{fd, POLLIN, 0};
-        const int polled = ::poll(&ready, 1, kAnswerTimeoutMs);
-        if (polled == 0)
-            return Error{ETIMEDOUT, what, "no answer from the kernel"};
-        const ssize_t length = polled < 0 ? -1 : recv(fd, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-        if (length >= 0) {
-            Datagram datagram(static_cast<size_t>(length));
-            if (recv(fd, datagram.data(), datagram.size(), MSG_DONTWAIT) == length)
-                return datagram;
-        }
+        // The kernel has mostly answered before it returns from the request.
+        const ssize_t length = recv(fd, buffer.get(), kAnswerBytes, MSG_DONTWAIT | MSG_TRUNC);
+        if (length > static_cast<ssize_t>(kAnswerBytes))
+            return Error{EMSGSIZE, what, "the kernel's answer has " + std::to_string(length) + " bytes"};
+        if (length >= 0)
+            return Datagram(buffer.get(), buffer.get() + length);
         if (errno == ENOBUFS) {
             drain(fd);
             return Error{ENOBUFS, what, "the socket overflowed: the answer was lost"};
         }
+        pollfd ready{fd, POLLIN, 0};
+        if (errno == EAGAIN && ::poll(&ready, 1, kAnswerTimeoutMs) == 0)
+            return Error{ETIMEDOUT, what, "no answer from the kernel"};
         if (errno != EAGAIN && errno != EINTR)
             return last_error(what);
     }
@@ -272,10 +273,6 @@ Result<nl_sock *> Netlink::connect() {
     if (int error = nl_connect(socket.get(), NETLINK_ROUTE); error < 0) // SOCK_CLOEXEC is libnl's default
         return Error{errno_of_libnl(error), "open netlink socket", nl_geterror(error)};
     nl_socket_set_nonblocking(socket.get());
-    // Else libnl asks for the length of each answer first.
-    nl_socket_disable_msg_peek(socket.get());
-    if (int error = nl_socket_set_msg_buf_size(socket.get(), kLongestAnswer); error < 0)
-        return Error{errno_of_libnl(error), "open netlink socket", nl_geterror(error)};
     // The first one needs CAP_NET_ADMIN in the initial user namespace, the second one stops at net.core.rmem_max.
     const int fd = nl_socket_get_fd(socket.get());
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof(kReceiveBuffer)) < 0)

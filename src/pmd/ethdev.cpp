@@ -237,7 +237,8 @@ int priv_dump(rte_eth_dev *dev, FILE *file) {
                  self.why_not_ring().empty() ? "" : ", no ring because: ", self.why_not_ring().c_str());
     std::fprintf(file, "classifier: flags %#x, stopped queues %#llx, cookie %#llx\n", config.flags,
                  config.stopped_queues, config.cookie);
-    std::fprintf(file, "flow rules: %zu\n", port(dev).flows().size());
+    std::fprintf(file, "flow rules: %zu, %s\n", port(dev).flows().size(),
+                 self.search() == kernel::RuleSearch::Flower ? "ingress by flower filters" : "in tables");
     for (uint16_t i = 0; by_ring(dev) && i < dev->data->nb_rx_queues; i++)
         if (self.is_set_up(i))
             std::fprintf(file, "rx queue %u: %zu bytes, %u records wait\n", i, self.ring_bytes(i),
