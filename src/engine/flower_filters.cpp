@@ -73,7 +73,12 @@ bool is_gone(const Error &error) { return error.code == ENOENT || error.code == 
 FlowerFilters::FlowerFilters(kernel::Netlink &netlink, const BpfClassifier &classifier, kernel::Offload offload)
     : netlink_(netlink), classifier_(classifier), offload_(offload) {}
 
-FlowerFilters::~FlowerFilters() { detach(); }
+FlowerFilters::~FlowerFilters() { take_off(); }
+
+int FlowerFilters::conclusion_program() const {
+    const auto &programs = classifier_.programs();
+    return hook_ == Hook::Ingress ? programs.remote_ingress() : programs.tap_egress();
+}
 
 // ---- where packets pass
 
@@ -114,6 +119,7 @@ Result<void> FlowerFilters::remove_left(kernel::Netlink &netlink, const kernel::
 }
 
 Result<void> FlowerFilters::attach(const kernel::LinkInfo &link, Hook hook) {
+    const std::lock_guard guard(mutex_);
     auto lock = kernel::NameLock::take(lock_name(link));
     if (!lock && lock.error().code == EADDRINUSE)
         return Error{EBUSY, "put flower filters at " + link.name, "another port has its own there"};
@@ -121,34 +127,33 @@ Result<void> FlowerFilters::attach(const kernel::LinkInfo &link, Hook hook) {
         return lock.error();
     if (auto removed = remove_left(netlink_, link, hook, RuleSearch::Flower); !removed)
         return removed;
-    const bool ingress = hook == Hook::Ingress;
-    const auto &programs = classifier_.programs();
-    auto conclusion =
-        kernel::Attachment::filter(netlink_, link, hook, ingress ? programs.remote_ingress() : programs.tap_egress(),
-                                   conclusion_name(hook), kConclusionPreference);
-    if (!conclusion)
-        return conclusion.error();
     link_ = link;
     hook_ = hook;
-    auto able = probe({});
-    if (able)
-        able = conclude(kConclusionChain);
-    if (!able) {
-        detach();
-        return able;
-    }
     lock_.emplace(*std::move(lock));
-    conclusion_.emplace(*std::move(conclusion));
-    suspended_ = ingress;
-    auto let_in = let_packets_in(); // also to see that the place is free
-    if (!let_in)
-        detach();
-    else if (suspended_)
-        gate_.reset();
-    return let_in;
+    auto installed = install(link, hook);
+    if (!installed)
+        take_off();
+    return installed;
 }
 
-Result<void> FlowerFilters::let_packets_in() {
+Result<void> FlowerFilters::install(const kernel::LinkInfo &link, Hook hook) {
+    auto conclusion = kernel::Attachment::filter(netlink_, link, hook, conclusion_program(), conclusion_name(hook),
+                                                 kConclusionPreference);
+    if (!conclusion)
+        return conclusion.error();
+    conclusion_.emplace(*std::move(conclusion));
+    if (auto able = probe({}); !able)
+        return able;
+    if (auto concluded = conclude(kConclusionChain); !concluded)
+        return concluded;
+    auto opened = open_gate();
+    suspended_ = hook == Hook::Ingress;
+    if (suspended_)
+        gate_.reset(); // to see that the place is free was enough
+    return opened;
+}
+
+Result<void> FlowerFilters::open_gate() {
     if (!link_ || gate_)
         return {};
     auto gate = kernel::Attachment::filter(netlink_, *link_, hook_, classifier_.programs().flower_gate(hook_), kGate);
@@ -158,7 +163,18 @@ Result<void> FlowerFilters::let_packets_in() {
     return {};
 }
 
+Result<void> FlowerFilters::let_packets_in() {
+    const std::lock_guard guard(mutex_);
+    return open_gate();
+}
+
+void FlowerFilters::resume() {
+    const std::lock_guard guard(mutex_);
+    suspended_ = false;
+}
+
 void FlowerFilters::suspend() {
+    const std::lock_guard guard(mutex_);
     suspended_ = true;
     if (!link_)
         return;
@@ -174,6 +190,16 @@ void FlowerFilters::suspend() {
     remove_rules();
 }
 
+void FlowerFilters::detach() {
+    const std::lock_guard guard(mutex_);
+    take_off();
+}
+
+void FlowerFilters::abandon() {
+    const std::lock_guard guard(mutex_);
+    forget();
+}
+
 /// Nobody is left to tell of a failure: the interface may be gone, and with it the filters.
 void FlowerFilters::remove_rules() {
     std::vector<kernel::NlMsg> removals;
@@ -184,7 +210,7 @@ void FlowerFilters::remove_rules() {
     rules_.clear();
 }
 
-void FlowerFilters::detach() {
+void FlowerFilters::take_off() {
     if (!link_)
         return;
     gate_.reset();
@@ -192,10 +218,10 @@ void FlowerFilters::detach() {
     for (const uint32_t chain : concluded_)
         (void)kernel::remove_filter(netlink_, {link_->index, hook_, kConclusionPreference, 1, chain}, "bpf");
     conclusion_.reset();
-    abandon();
+    forget();
 }
 
-void FlowerFilters::abandon() {
+void FlowerFilters::forget() {
     for (auto *attachment : {&gate_, &conclusion_}) {
         if (*attachment)
             (*attachment)->abandon();
@@ -215,9 +241,7 @@ Result<void> FlowerFilters::conclude(uint32_t chain) {
     BpfFilter end;
     static_cast<FilterPlace &>(end) = {link_->index, hook_, kConclusionPreference, 1, chain};
     end.name = conclusion_name(hook_);
-    const auto &programs = classifier_.programs();
-    auto added =
-        kernel::add_filter(netlink_, end, hook_ == Hook::Ingress ? programs.remote_ingress() : programs.tap_egress());
+    auto added = kernel::add_filter(netlink_, end, conclusion_program());
     if (added)
         concluded_.push_back(chain);
     return added;
@@ -278,6 +302,7 @@ Result<void> FlowerFilters::translate(const flow::Match &match) {
 }
 
 std::optional<Error> FlowerFilters::refusal(const flow::Rule &rule) {
+    const std::lock_guard guard(mutex_);
     if (auto translated = translate(rule.match); !translated)
         return translated.error();
     if (!link_)
@@ -296,6 +321,7 @@ FilterPlace FlowerFilters::place(const Installed &rule, uint32_t index, uint32_t
 }
 
 Result<void> FlowerFilters::add(const flow::Rule &rule, uint32_t index, uint16_t actions) {
+    const std::lock_guard guard(mutex_);
     if (!link_ || suspended_ || rules_.contains(index))
         return {};
     if (auto translated = translate(rule.match); !translated)
@@ -314,7 +340,8 @@ Result<void> FlowerFilters::add(const flow::Rule &rule, uint32_t index, uint16_t
                                           offload_,
                                           {action_of(index, actions, rule.actions.group)}};
         if (auto added = kernel::add_flower(netlink_, filter); !added) {
-            remove_filters(installed, index, installed.filters);
+            for (uint32_t i = 0; i < installed.filters; i++)
+                (void)kernel::remove_filter(netlink_, place(installed, index, i), "flower");
             return added;
         }
         installed.filters++;
@@ -323,12 +350,8 @@ Result<void> FlowerFilters::add(const flow::Rule &rule, uint32_t index, uint16_t
     return {};
 }
 
-void FlowerFilters::remove_filters(const Installed &rule, uint32_t index, uint32_t filters) {
-    for (uint32_t i = 0; i < filters; i++)
-        (void)kernel::remove_filter(netlink_, place(rule, index, i), "flower");
-}
-
 Result<void> FlowerFilters::remove(uint32_t index) {
+    const std::lock_guard guard(mutex_);
     const auto found = rules_.find(index);
     if (found == rules_.end()) {
         counted_.erase(index);
@@ -337,8 +360,10 @@ Result<void> FlowerFilters::remove(uint32_t index) {
     Installed &rule = found->second;
     // The last one first, so that what is left after an error is a rule with fewer filters.
     for (; rule.filters > 0; rule.filters--) {
-        auto removed = kernel::remove_filter(netlink_, place(rule, index, rule.filters - 1), "flower");
-        if (!removed && !is_gone(removed.error()))
+        const FilterPlace last = place(rule, index, rule.filters - 1);
+        auto removed = kernel::remove_filter(netlink_, last, "flower");
+        // Somebody may have removed it, or its chain, or the qdisc, for which the kernel has several words.
+        if (!removed && !is_gone(removed.error()) && kernel::get_flower(netlink_, last))
             return removed;
     }
     rules_.erase(found);
@@ -364,6 +389,7 @@ Result<kernel::ActionCount> FlowerFilters::count_of_filters(uint32_t index, cons
 }
 
 Result<kernel::ActionCount> FlowerFilters::count(uint32_t index) {
+    const std::lock_guard guard(mutex_);
     kernel::ActionCount total;
     if (const auto before = counted_.find(index); before != counted_.end())
         total = before->second;

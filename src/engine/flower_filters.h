@@ -13,6 +13,7 @@
 #include <bitset>
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -31,7 +32,7 @@ constexpr uint16_t kConclusionPreference = kFirstRulePreference + TAPFLOW_FLOW_P
 ///
 /// Rules' filters have handles made of the rule's index, and a cookie by which those of a killed process are known.
 ///
-/// Thread safety: none, the FlowRules that owns the rules locks.
+/// Thread safety: every member function may be called from any thread.
 class FlowerFilters {
   public:
     /// The objects referred to must outlive this.
@@ -52,7 +53,7 @@ class FlowerFilters {
     /// every packet. Until resume() rules are added without filters.
     void suspend();
     /// From here on added rules, first of all those that are there, have filters; then let_packets_in().
-    void resume() { suspended_ = false; }
+    void resume();
     Result<void> let_packets_in();
 
     /// Why a rule cannot be a filter; asks the kernel, by a filter that is taken away again, what is not known yet.
@@ -77,17 +78,22 @@ class FlowerFilters {
         uint32_t filters = 0;
         bool counts = false;
     };
-    Result<kernel::ActionCount> count_of_filters(uint32_t index, const Installed &rule);
-    void remove_rules();
+
+    // With mutex_ held.
     [[nodiscard]] kernel::FilterPlace place(const Installed &rule, uint32_t index, uint32_t filter) const;
-    [[nodiscard]] kernel::FlowerFilter filter(const Installed &rule, uint32_t index, uint32_t number,
-                                              const std::vector<kernel::FlowerKey> &keys,
-                                              kernel::TcAction action) const;
+    [[nodiscard]] int conclusion_program() const;
     [[nodiscard]] bool is_known(const std::vector<kernel::FlowerKey> &keys) const;
     Result<void> probe(const std::vector<kernel::FlowerKey> &keys);
+    Result<void> translate(const flow::Match &match);
+    Result<void> install(const kernel::LinkInfo &link, kernel::Hook hook);
     Result<void> conclude(uint32_t chain);
-    void remove_filters(const Installed &rule, uint32_t index, uint32_t filters);
+    Result<void> open_gate();
+    Result<kernel::ActionCount> count_of_filters(uint32_t index, const Installed &rule);
+    void remove_rules();
+    void take_off();
+    void forget();
 
+    std::mutex mutex_; ///< taken behind those of FlowRules and Port
     kernel::Netlink &netlink_;
     const BpfClassifier &classifier_;
     kernel::Offload offload_;
@@ -103,7 +109,6 @@ class FlowerFilters {
     /// What refusal() has last found, for the add() that mostly follows.
     std::optional<flow::Match> translated_;
     std::vector<std::vector<kernel::FlowerKey>> translation_;
-    Result<void> translate(const flow::Match &match);
     std::bitset<kernel::kFlowerFields> known_; ///< fields that this kernel has been found to have
 };
 

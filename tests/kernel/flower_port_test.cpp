@@ -307,5 +307,69 @@ TEST_F(FlowerPort, RulesFollowATapToAnotherNamespace) {
     EXPECT_EQ(decided(tested.pass(udp_to(53, own()))).mark, 7U);
 }
 
+TEST_F(FlowerPort, ARemoteThatVanishesTakesNoRuleAndLosesNone) {
+    auto tested = start();
+    const auto before = tested->rules().create(rule_of(kRule));
+    ASSERT_NE(before.flow, nullptr);
+    ns.must_run({"ip", "link", "del", "eth3"});
+    const auto refused =
+        tested->rules().create(rule_of("ingress priority 9 pattern eth / ipv4 / end actions drop / end"));
+    EXPECT_EQ(refused.flow, nullptr);
+    EXPECT_EQ(refused.refusal.error.code, ENODEV) << refused.refusal.error.message();
+    EXPECT_EQ(tested->rules().size(), 1U);
+    must(tested->rules().destroy(before.flow));
+    EXPECT_TRUE(wait_until([&] { return !tested->port->link_event().link.exists; }));
+}
+
+TEST_F(FlowerPort, RulesWhoseFiltersSomebodyHasRemovedCanBeDestroyed) {
+    TestedPort tested(ns, "tap0", RuleClassifier::Flower);
+    const auto created = tested.rules().create(rule_of(kRule));
+    const auto other = tested.rules().create(rule_of("ingress group 2 pattern eth / end actions drop / end"));
+    ASSERT_NE(created.flow, nullptr);
+    ASSERT_NE(other.flow, nullptr);
+    ns.must_run({"tc", "qdisc", "del", "dev", "tap0", "clsact"});
+    EXPECT_FALSE(tested.rules().query(created.flow, false));
+    must(tested.rules().destroy(created.flow));
+    must(tested.rules().flush());
+    EXPECT_EQ(tested.rules().size(), 0U);
+}
+
+TEST_F(FlowerPort, AnotherIngressQdiscServesAsWellOrIsNamed) {
+    ns.must_run({"tc", "qdisc", "add", "dev", "eth3", "ingress"});
+    const std::string before = interface_state(ns, "eth3");
+    engine::PortOptions options;
+    options.iface = "tap0";
+    options.remote = "eth3";
+    options.classifier = RuleClassifier::Flower;
+    {
+        const auto port = engine::Port::open(options);
+        if (!port) {
+            EXPECT_NE(port.error().message().find("eth3"), std::string::npos) << port.error().message();
+        }
+    }
+    EXPECT_EQ(interface_state(ns, "eth3"), before);
+}
+
+class WithoutFlower : public InNetNs {};
+
+/// On a kernel that has it there is nothing to refuse.
+TEST_F(WithoutFlower, APortThatAsksForItIsRefusedInTheKernelsWords) {
+    add_veth(ns, "eth3", ns, "peer");
+    const std::string before = interface_state(ns, "eth3");
+    for (const char *remote : {"", "eth3"}) {
+        engine::PortOptions options;
+        options.iface = "tap0";
+        options.remote = remote;
+        options.classifier = RuleClassifier::Flower;
+        const auto port = engine::Port::open(options);
+        if (port)
+            continue;
+        EXPECT_EQ(port.error().code, ENOENT);
+        EXPECT_NE(port.error().message().find("TC classifier not found"), std::string::npos) << port.error().message();
+        EXPECT_FALSE(ns.find_link("tap0"));
+        EXPECT_EQ(interface_state(ns, "eth3"), before);
+    }
+}
+
 } // namespace
 } // namespace tapflow::test
