@@ -56,7 +56,7 @@ kernel::TcAction action_of(uint32_t index, uint16_t actions, uint32_t group) {
     return action;
 }
 
-/// The name that a port with flower filters at an interface holds.
+/// The name that a port with flower filters at its remote holds.
 std::string lock_name(const kernel::LinkInfo &link) { return "tapflow/flower/" + std::to_string(link.index); }
 
 /// Flower has had EtherTypes from the beginning, but does not show them as they were given: one that is a TPID becomes
@@ -85,7 +85,7 @@ int FlowerFilters::conclusion_program() const {
 Result<void> FlowerFilters::remove_left(kernel::Netlink &netlink, const kernel::LinkInfo &link, Hook hook,
                                         RuleSearch search) {
     std::optional<kernel::NameLock> lock;
-    if (search != RuleSearch::Flower) { // or attach() has it
+    if (search != RuleSearch::Flower && hook == Hook::Ingress) { // or attach() has it
         auto taken = kernel::NameLock::take(lock_name(link));
         if (!taken)
             return taken.error().code == EADDRINUSE ? Result<void>() : taken.error();
@@ -120,16 +120,20 @@ Result<void> FlowerFilters::remove_left(kernel::Netlink &netlink, const kernel::
 
 Result<void> FlowerFilters::attach(const kernel::LinkInfo &link, Hook hook) {
     const std::lock_guard guard(mutex_);
-    auto lock = kernel::NameLock::take(lock_name(link));
-    if (!lock && lock.error().code == EADDRINUSE)
-        return Error{EBUSY, "put flower filters at " + link.name, "another port has its own there"};
-    if (!lock)
-        return lock.error();
+    std::optional<kernel::NameLock> lock; // a tap is the port's own
+    if (hook == Hook::Ingress) {
+        auto taken = kernel::NameLock::take(lock_name(link));
+        if (!taken && taken.error().code == EADDRINUSE)
+            return Error{EBUSY, "put flower filters at " + link.name, "another port has its own there"};
+        if (!taken)
+            return taken.error();
+        lock.emplace(*std::move(taken));
+    }
     if (auto removed = remove_left(netlink_, link, hook, RuleSearch::Flower); !removed)
         return removed;
     link_ = link;
     hook_ = hook;
-    lock_.emplace(*std::move(lock));
+    lock_ = std::move(lock);
     auto installed = install(link, hook);
     if (!installed)
         take_off();

@@ -4,14 +4,13 @@
 #include "flow/reference_matcher.h"
 #include "kernel/flower_rig.h"
 #include "support/effort.h"
+#include "support/kernel_version.h"
 #include "support/random_packet.h"
 #include "support/random_rule.h"
 #include "support/seed.h"
 
 #include <arpa/inet.h>
-#include <sys/utsname.h>
 
-#include <cstdio>
 #include <map>
 #include <set>
 
@@ -46,17 +45,6 @@ TEST_F(FlowerRules, AreFiltersAndTakePackets) {
     EXPECT_EQ(ns.must_run({"tc", "filter", "show", "dev", "tap0", "egress"}).find("pref 259"), std::string::npos);
 }
 
-/// Linux 6.1 looks at a wrong place behind two tags of a packet socket's frame, and into IP in IP and GRE; 6.12 does
-/// neither.
-bool has_older_dissector() {
-    utsname system{};
-    uname(&system);
-    unsigned major = 0;
-    unsigned minor = 0;
-    std::sscanf(system.release, "%u.%u", &major, &minor);
-    return major < 6 || (major == 6 && minor < 12);
-}
-
 /// Whether the kernel's dissector takes a frame for another packet than we do: see doc/flow-rules.md.
 bool is_dissected_otherwise(const tapflow_flow_key &key) {
     const uint8_t next = key.outer.ip_proto;
@@ -67,7 +55,8 @@ bool is_dissected_otherwise(const tapflow_flow_key &key) {
     const bool unread_extension =
         key.layers & TAPFLOW_LAYER_IPV6 && (next == 0 || next == 43 || next == 44 || next == 60);
     const bool tunnel = next == 4 || next == 41 || next == 47;
-    const bool not_by_older = (key.layers & TAPFLOW_LAYER_VLAN2 || tunnel) && has_older_dissector();
+    // Linux 6.1 looks at a wrong place behind two tags of a packet socket's frame, and into IP in IP and GRE.
+    const bool not_by_older = (key.layers & TAPFLOW_LAYER_VLAN2 || tunnel) && !kernel_is_at_least(6, 12);
     const bool mpls_in_ip = next == 137;
     return third_tag || not_by_older || unknown_arp || unread_extension || mpls_in_ip;
 }

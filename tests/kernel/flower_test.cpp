@@ -3,8 +3,9 @@
 #include "kernel/flower.h"
 #include "kernel/pass_program.h"
 #include "kernel/port_fixture.h"
-#include "kernel/release.h"
+#include "support/kernel_version.h"
 #include "support/packet_socket.h"
+#include "support/print_flower.h"
 
 #include <linux/if_ether.h>
 #include <linux/tc_act/tc_csum.h>
@@ -12,18 +13,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <iostream>
-
-namespace tapflow::kernel {
-
-void PrintTo(const FlowerFilter &filter, std::ostream *out) {
-    *out << describe(filter.place, "flower") << " with " << filter.actions.size() << " actions and";
-    for (const FlowerKey &key : filter.keys)
-        *out << " " << flower_field_name(key.field);
-}
-
-} // namespace tapflow::kernel
 
 namespace tapflow::test {
 namespace {
@@ -97,14 +87,6 @@ std::vector<Keys> keys_of_each_field() {
         {arp, key(ArpTargetMac, {2, 0, 0, 0, 0, 1})},
         {ip, protocol(IPPROTO_ESP), key(Spi, {1, 2, 3, 4}, 0x0f)},
     };
-}
-
-/// Whether the running kernel is of that version or younger.
-bool kernel_is_at_least(int major, int minor) {
-    int running_major = 0;
-    int running_minor = 0;
-    std::sscanf(kernel::release().c_str(), "%d.%d", &running_major, &running_minor);
-    return running_major > major || (running_major == major && running_minor >= minor);
 }
 
 /// The fields that a flower of that age does not know, and so leaves out without a word.

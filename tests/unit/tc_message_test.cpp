@@ -2,6 +2,7 @@
 // Flower filters and TC actions as netlink messages: against bytes that were put together from the kernel's headers by
 // hand, for little-endian machines, and against themselves.
 #include "kernel/flower.h"
+#include "support/print_flower.h"
 #include "support/seed.h"
 
 #include <gtest/gtest.h>
@@ -14,22 +15,11 @@
 #include <algorithm>
 #include <string_view>
 
-namespace tapflow::kernel {
-
-void PrintTo(const FlowerFilter &filter, std::ostream *out) {
-    *out << "a filter of " << filter.actions.size() << " actions and";
-    for (const FlowerKey &key : filter.keys)
-        *out << " " << flower_field_name(key.field);
-}
-
-} // namespace tapflow::kernel
-
 namespace tapflow::test {
 namespace {
 
 using namespace kernel;
 
-constexpr size_t kFields = static_cast<size_t>(FlowerField::Spi) + 1;
 using Bytes = std::vector<uint8_t>;
 
 /// Hex digits in pairs; blanks do not matter.
@@ -183,7 +173,7 @@ TEST(TcMessage, AnActionOfAnUnknownKindIsToldByItsName) {
 }
 
 TEST(TcMessage, EveryFieldComesBackByItself) {
-    for (size_t i = 0; i < kFields; i++) {
+    for (size_t i = 0; i < kFlowerFields; i++) {
         const auto field = static_cast<FlowerField>(i);
         FlowerFilter filter;
         filter.place = {1, Hook::Egress, 1, 1, 0};
@@ -200,7 +190,7 @@ TEST(TcMessage, EveryFieldComesBackByItself) {
 
 TEST(TcMessage, NoTwoFieldsShareAnAttribute) {
     FlowerFilter filter;
-    for (size_t i = 0; i < kFields; i++)
+    for (size_t i = 0; i < kFlowerFields; i++)
         filter.keys.push_back(key(static_cast<FlowerField>(i), {static_cast<uint8_t>(i)}));
     EXPECT_EQ(parsed(filter), filter);
 }
@@ -215,7 +205,7 @@ class RandomFilter {
         filter.place = {static_cast<int>(below(1000)), below(2) ? Hook::Ingress : Hook::Egress, number<uint16_t>(),
                         number<uint32_t>(), maybe(number<uint32_t>()).value_or(0)};
         filter.offload = static_cast<Offload>(below(3));
-        for (size_t i = 0; i < kFields; i++)
+        for (size_t i = 0; i < kFlowerFields; i++)
             if (below(4) == 0)
                 filter.keys.push_back(random_key(static_cast<FlowerField>(i)));
         for (size_t count = below(6); count > 0; count--)
@@ -301,7 +291,7 @@ TEST(TcMessage, AnyFilterComesBack) {
 /// With every field, and as many actions as the kernel takes of so many words each.
 FlowerFilter large_filter(size_t words) {
     FlowerFilter filter;
-    for (size_t i = 0; i < kFields; i++)
+    for (size_t i = 0; i < kFlowerFields; i++)
         filter.keys.push_back(key(static_cast<FlowerField>(i), {1}));
     Pedit pedit;
     pedit.keys.resize(words);
@@ -349,7 +339,7 @@ TEST(TcMessage, AWrongMessageIsReadWithoutHarm) {
         for (size_t wrong = 1 + filters.below(8); wrong > 0; wrong--)
             message[NLMSG_HDRLEN + filters.below(message.size() - NLMSG_HDRLEN)] = static_cast<uint8_t>(random());
         const ToldFlower told = parse_copy(message, message.size());
-        EXPECT_LE(told.filter.keys.size(), kFields);
+        EXPECT_LE(told.filter.keys.size(), kFlowerFields);
         EXPECT_LE(told.filter.actions.size(), told.actions.size());
     }
 }
