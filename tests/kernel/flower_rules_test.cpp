@@ -188,7 +188,7 @@ TEST_F(FlowerRules, SayOfRandomPacketsWhatTheTablesAndTheReferenceMatcherSay) {
     bounds.rewrites = triplets.by_ring(); // else they are refused by both
     RandomPackets packets{std::mt19937_64(random())};
     RandomRules rules(std::mt19937_64(random()), bounds);
-    const unsigned sets = effort(40);
+    const unsigned sets = effort(400);
     for (unsigned set = 0; set < sets; set++) {
         std::vector<Bytes> frames;
         for (unsigned i = 0; i < 50; i++)
@@ -202,7 +202,10 @@ TEST_F(FlowerRules, SayOfRandomPacketsWhatTheTablesAndTheReferenceMatcherSay) {
         triplets.flush();
     }
     triplets.report();
-    EXPECT_GT(triplets.acted(), triplets.compared() / 10);
+    // Otherwise nothing much has been compared; a few sets alone may be of rules that hardly match.
+    if (sets >= 20) {
+        EXPECT_GT(triplets.acted(), triplets.compared() / 10);
+    }
 }
 
 } // namespace
