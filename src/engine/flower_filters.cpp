@@ -26,7 +26,9 @@ constexpr const char *kCookie = "tapflow";
 // Chains other than 0 have numbers that nobody else is likely to use.
 constexpr uint32_t kChains = 0x7af0000;
 constexpr uint32_t kConclusionChain = kChains + TAPFLOW_FLOW_GROUPS;
-constexpr uint32_t kFiltersPerRule = 16;
+
+// A rule's filters have its index as handle, and multiples of this behind it: the kernel keeps handles in a radix tree.
+constexpr uint32_t kNextHandle = TAPFLOW_FLOW_RULES_MAX;
 
 constexpr uint32_t chain_of(uint32_t group) { return group ? kChains + group : 0; }
 
@@ -321,7 +323,7 @@ std::optional<Error> FlowerFilters::refusal(const flow::Rule &rule) {
 // ---- rules
 
 FilterPlace FlowerFilters::place(const Installed &rule, uint32_t index, uint32_t filter) const {
-    return {link_->index, hook_, rule.preference, index * kFiltersPerRule + filter + 1, rule.chain};
+    return {link_->index, hook_, rule.preference, index + filter * kNextHandle, rule.chain};
 }
 
 Result<void> FlowerFilters::add(const flow::Rule &rule, uint32_t index, uint16_t actions) {
