@@ -454,7 +454,7 @@ Result<FlowCount> FlowRules::State::shared_count_of(uint32_t number) {
     for (const uint32_t index : in_order()) {
         if (flow_at(index).shared_count != number || !has_filters(space->attributes_of(index)))
             continue;
-        const auto counted = count_of(index);
+        auto counted = count_of(index);
         if (!counted)
             return counted;
         total.packets += counted->packets;

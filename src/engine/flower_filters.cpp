@@ -402,7 +402,7 @@ Result<kernel::ActionCount> FlowerFilters::count(uint32_t index) {
     const auto found = rules_.find(index);
     if (found == rules_.end())
         return total;
-    const auto now = count_of_filters(index, found->second);
+    auto now = count_of_filters(index, found->second);
     if (!now)
         return now;
     total.packets += now->packets;
