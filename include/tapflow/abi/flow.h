@@ -226,7 +226,8 @@ struct tapflow_flow_counter {
 
 /*
  * The classifier by flower filters: what they write for the program behind them. Into skb->mark the index of the last
- * rule that acts, and what those before it have asked for; into skb->priority the index of the last of these that marks.
+ * rule that acts, and what those before it have asked for; into skb->priority the index of the last of these that
+ * marks.
  */
 #define TAPFLOW_FLOWER_RULE 0x00ffffffu
 #define TAPFLOW_FLOWER_TAKE 0x40000000u
