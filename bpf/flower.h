@@ -19,11 +19,16 @@ const volatile __u8 by_flower = 0;
 static __always_inline const struct tapflow_flow_verdict *flower_end(struct __sk_buff *skb,
                                                                      const struct tapflow_port_state *state) {
     struct flow_scratch *scratch = flow_scratch();
-    if (!scratch || !flower_is_signed(skb, state))
+    if (!flower_is_signed(skb, state)) { /* it has come another way: nothing has been written for flower_pass_on() */
+        skb->cb[FLOWER_MARK] = 0;
+        skb->cb[FLOWER_PRIORITY] = 0;
         return 0;
+    }
     flower_swap(skb);
     skb->cb[FLOWER_COOKIE] = 0;
     skb->cb[FLOWER_COOKIE + 1] = 0;
+    if (!scratch)
+        return 0;
     __u32 told = skb->cb[FLOWER_MARK];
     __u32 index = told & TAPFLOW_FLOWER_RULE;
     const struct tapflow_flow_rule *rule = tapflow_flow_rules(&scratch->search, index);
