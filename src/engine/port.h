@@ -186,6 +186,7 @@ class Port {
     [[nodiscard]] std::vector<WantedMembership> wanted_memberships(const MacAddress &own) const;
     void check_tap(bool gone, bool lost, LinkEvent &event);
     Result<void> follow_tap(const kernel::NamespaceId &where);
+    Result<void> attach_anew(const kernel::NamespaceId &where);
     Result<void> attach_at_tap();
     Result<void> attach_rules_at_tap(); ///< with tap_mutex_ held
     void lose_tap();

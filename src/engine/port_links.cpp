@@ -120,13 +120,24 @@ void Port::check_tap(bool gone, bool lost, LinkEvent &event) {
     }
 }
 
-/// Nothing that sat at the tap has come along but the programs of the tun device itself.
 Result<void> Port::follow_tap(const kernel::NamespaceId &where) {
+    unattached_ = true;
+    if (auto attached = attach_anew(where); !attached)
+        return attached;
+    // Without tap_mutex_, which FlowRules takes within its own lock.
+    if (filters_)
+        if (auto restored = flows_->restore_filters(true); !restored)
+            return restored;
+    unattached_ = false;
+    return {};
+}
+
+/// Nothing that sat at the tap has come along but the programs of the tun device itself.
+Result<void> Port::attach_anew(const kernel::NamespaceId &where) {
     const std::lock_guard lock(tap_mutex_);
     abandon_tap();
     tap_egress_.reset();
     transmit_rules_.reset();
-    unattached_ = true;
     auto home = kernel::namespace_id(home_);
     if (!home)
         return home.error();
@@ -150,13 +161,7 @@ Result<void> Port::follow_tap(const kernel::NamespaceId &where) {
     tap_.index = found->index;
     tap_.name = found->name;
     tap_namespace_ = where;
-    if (auto attached = attach_at_tap(); !attached)
-        return attached.error();
-    if (filters_)
-        if (auto restored = flows_->restore_filters(true); !restored)
-            return restored;
-    unattached_ = false;
-    return {};
+    return attach_at_tap();
 }
 
 /// With tap_mutex_ held. In remote mode flower filters are at the remote.
@@ -219,7 +224,7 @@ void Port::abandon_tap() {
         tap_egress_->abandon();
     if (transmit_rules_)
         transmit_rules_->abandon();
-    if (filters_ && !remote_)
+    if (filters_ && remote_name_.empty())
         filters_->abandon();
 }
 

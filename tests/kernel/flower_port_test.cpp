@@ -4,10 +4,12 @@
 #include "kernel/tc_state.h"
 #include "support/wait.h"
 
+#include <atomic>
 #include <csignal>
 #include <linux/if_ether.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <thread>
 
 namespace tapflow::test {
 namespace {
@@ -304,6 +306,30 @@ TEST_F(FlowerPort, RulesFollowATapToAnotherNamespace) {
     ASSERT_TRUE(wait_until([&] { return tested.port->link_event().did.has_value(); }));
     peer_.must_run({"ip", "link", "set", "tap0", "up"});
     tested.sender.emplace(peer_, "tap0", PacketSocketOptions{.receive = false});
+    EXPECT_EQ(decided(tested.pass(udp_to(53, own()))).mark, 7U);
+}
+
+TEST_F(FlowerPort, FollowsATapWhileAnotherThreadMakesEgressRules) {
+    TestedPort tested(ns, "tap0", RuleClassifier::Flower);
+    ASSERT_NE(tested.rules().create(rule_of(kRule)).flow, nullptr);
+    std::atomic<bool> done = false;
+    std::thread other([&] {
+        while (!done) {
+            const auto created = tested.rules().create(rule_of("egress pattern eth / ipv4 / end actions drop / end"));
+            if (created.flow)
+                must(tested.rules().destroy(created.flow));
+        }
+    });
+    for (unsigned move = 0; move < 6; move++) {
+        const NetNs &from = move % 2 ? peer_ : ns;
+        const NetNs &to = move % 2 ? ns : peer_;
+        from.must_run({"ip", "link", "set", "tap0", "netns", to.path()});
+        EXPECT_TRUE(wait_until([&] { return tested.port->link_event().did.has_value(); }));
+    }
+    done = true;
+    other.join();
+    ns.must_run({"ip", "link", "set", "tap0", "up"});
+    tested.sender.emplace(ns, "tap0", PacketSocketOptions{.receive = false});
     EXPECT_EQ(decided(tested.pass(udp_to(53, own()))).mark, 7U);
 }
 
