@@ -426,6 +426,9 @@ Result<void> Port::set_link_up(bool up) {
     std::lock_guard lock(mutex_);
     if (auto carrier = tun_.set_carrier(up && started_); !carrier)
         return carrier.error();
+    // What passes while rules come or go is no application's.
+    if (!up)
+        classifier_->set_flag(TAPFLOW_PORT_STARTED, false);
     if (auto active = let_rules_act(up && started_); !active)
         return active;
     classifier_->set_flag(TAPFLOW_PORT_STARTED, up && started_);
