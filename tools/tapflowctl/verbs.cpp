@@ -3,6 +3,9 @@
 
 namespace tapflow::ctl {
 
-void add_verbs(CLI::App & /*app*/, Invocation & /*run*/) {}
+void add_verbs(CLI::App &app, Invocation &run) {
+    add_completion(app, run);
+    add_man(app, run);
+}
 
 } // namespace tapflow::ctl
