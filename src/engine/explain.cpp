@@ -125,11 +125,11 @@ const char *text_of(Obstacle obstacle) {
     return "?";
 }
 
-std::vector<std::string> differences(const Decision &a, const Decision &b) {
-    std::vector<std::string> result;
+std::vector<Difference> differences(const Decision &a, const Decision &b) {
+    std::vector<Difference> result;
     const auto compare = [&](const char *what, const auto &of_a, const auto &of_b, auto text) {
         if (of_a != of_b)
-            result.push_back(std::string(what) + ": " + text(of_a) + ", " + text(of_b));
+            result.push_back({what, text(of_a), text(of_b)});
     };
     const auto yes_or_no = [](bool value) { return std::string(value ? "yes" : "no"); };
     const auto number = [](uint64_t value) { return std::to_string(value); };

@@ -49,8 +49,13 @@ struct Decision {
 
     bool operator==(const Decision &) const = default;
 };
-/// What two of them do not agree about: "queue: 1, 3".
-std::vector<std::string> differences(const Decision &a, const Decision &b);
+/// What two of them do not agree about.
+struct Difference {
+    std::string what; ///< "queue"
+    std::string reference;
+    std::string dry_run;
+};
+std::vector<Difference> differences(const Decision &reference, const Decision &dry_run);
 
 /// A header of the packet, with its fields as people write them.
 struct ParsedHeader {
@@ -86,8 +91,8 @@ struct Explanation {
     std::optional<uint32_t> reta_slot;   ///< none: the queue is a rule's
     Decision reference;
     std::optional<Decision> dry_run;
-    std::string no_dry_run;                 ///< why there is none
-    std::vector<std::string> disagreements; ///< empty: both say the same, or there was no dry run
+    std::string no_dry_run;                ///< why there is none
+    std::vector<Difference> disagreements; ///< empty: both say the same, or there was no dry run
 };
 
 /// Explains packets by the state that a port has when they are asked for.
@@ -105,7 +110,7 @@ class Explainer {
         Decision reference;
         std::optional<Decision> dry_run;
         std::string no_dry_run;
-        std::vector<std::string> disagreements;
+        std::vector<Difference> disagreements;
     };
     Result<Comparison> compare(std::span<const uint8_t> frame);
 

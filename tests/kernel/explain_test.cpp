@@ -32,8 +32,8 @@ class Explain : public PortTest {
     static Decision agreed(Explainer &explainer, const packet::Bytes &frame) {
         const auto compared = must(explainer.compare(frame));
         EXPECT_TRUE(compared.dry_run) << compared.no_dry_run;
-        for (const std::string &disagreement : compared.disagreements)
-            ADD_FAILURE() << disagreement;
+        for (const auto &[what, reference, dry_run] : compared.disagreements)
+            ADD_FAILURE() << what << ": " << reference << ", " << dry_run;
         return compared.reference;
     }
 
@@ -185,8 +185,8 @@ TEST_F(Explain, AgreesOnRandomPacketsRulesAndConfigurations) {
                 continue;
             delivered += compared.reference.application ? 1U : 0U;
             acted += compared.reference.rule != 0 ? 1U : 0U;
-            for (const std::string &disagreement : compared.disagreements)
-                ADD_FAILURE() << disagreement;
+            for (const auto &[what, reference, dry_run] : compared.disagreements)
+                ADD_FAILURE() << what << ": " << reference << ", " << dry_run;
         }
     }
     EXPECT_GT(delivered, 500U);
