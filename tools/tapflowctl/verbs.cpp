@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "tapflowctl/verbs.h"
+
+namespace tapflow::ctl {
+
+void add_verbs(CLI::App & /*app*/, Invocation & /*run*/) {}
+
+} // namespace tapflow::ctl
