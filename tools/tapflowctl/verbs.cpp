@@ -3,6 +3,6 @@
 
 namespace tapflow::ctl {
 
-void add_verbs(CLI::App & /*app*/, Invocation & /*run*/) {}
+void add_verbs(CLI::App &app, Invocation &run) { add_doctor(app, run); }
 
 } // namespace tapflow::ctl
