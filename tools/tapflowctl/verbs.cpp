@@ -3,6 +3,10 @@
 
 namespace tapflow::ctl {
 
-void add_verbs(CLI::App &app, Invocation &run) { add_doctor(app, run); }
+void add_verbs(CLI::App &app, Invocation &run) {
+    add_doctor(app, run);
+    add_completion(app, run);
+    add_man(app, run);
+}
 
 } // namespace tapflow::ctl
