@@ -8,6 +8,7 @@
 
 #include "kernel_types.h"
 
+/* Weak, so that the other programs load on a kernel without them. */
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 
@@ -15,6 +16,12 @@ SEC("tc")
 int probe_pass(struct __sk_buff *skb) {
     (void)skb;
     return TC_ACT_UNSPEC;
+}
+
+SEC("action")
+int probe_pass_action(struct __sk_buff *skb) {
+    (void)skb;
+    return TC_ACT_PIPE;
 }
 
 SEC("tc")

@@ -37,14 +37,16 @@ bool has(unsigned capability) {
     return there && *there;
 }
 
+bool is_privileged() { return has(CAP_NET_ADMIN) && has(CAP_SYS_ADMIN); }
+
 /// How something is mended that failed for a reason which has nothing to do with what was tried.
 std::string mend_for(const Error &error, const char *usual) {
     switch (error.code) {
     case EPERM:
-    case EACCES:
-        return has(CAP_NET_ADMIN) && has(CAP_SYS_ADMIN)
-                   ? "allow it: a policy (lockdown, a security module) or a user namespace forbids it"
-                   : kRights;
+        return is_privileged() ? "allow it: a policy (lockdown, a security module) or a user namespace forbids it"
+                               : kRights;
+    case EACCES: // the verifier's word, too
+        return is_privileged() ? usual : kRights;
     case EMFILE:
         return "raise the limit of open files (ulimit -n)";
     case ENOMEM:
@@ -223,7 +225,7 @@ template <typename Action> Result<void> make_action(Place &place) {
     kernel::Fd program;
     if constexpr (std::is_same_v<Action, kernel::BpfAction>) {
         kind = "bpf";
-        auto loaded = kernel::load_pass_program();
+        auto loaded = kernel::load_pass_program(kernel::PassKind::Action);
         if (!loaded)
             return loaded.error();
         program = *std::move(loaded);

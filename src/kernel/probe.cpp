@@ -58,19 +58,28 @@ template <typename Choose> Result<Probe> load(const std::string &what, Choose ch
     return load(what, choose, [](bpf_program *) { return 0; });
 }
 
-Result<Probe> load_pass(const std::string &what) {
-    return load(what, [](const probe_bpf &probe) { return probe.progs.probe_pass; });
+using Types = std::unique_ptr<btf, void (*)(btf *)>;
+
+Result<Types> kernel_types() {
+    (void)take_libbpf_warning();
+    Types types(btf__load_vmlinux_btf(), btf__free);
+    if (!types)
+        return libbpf_error("read the kernel's type information (/sys/kernel/btf/vmlinux)");
+    return types;
 }
 
 Result<void> only_error(const Result<Probe> &loaded) { return loaded ? Result<void>() : loaded.error(); }
 
 } // namespace
 
-Result<Fd> load_pass_program() {
-    const auto probe = load_pass("load a BPF program");
+Result<Fd> load_pass_program(PassKind kind) {
+    const auto program_of = [kind](const probe_bpf &probe) {
+        return kind == PassKind::Filter ? probe.progs.probe_pass : probe.progs.probe_pass_action;
+    };
+    const auto probe = load("load a BPF program", program_of);
     if (!probe)
         return probe.error();
-    Fd copy(fcntl(bpf_program__fd((*probe)->progs.probe_pass), F_DUPFD_CLOEXEC, 0));
+    Fd copy(fcntl(bpf_program__fd(program_of(**probe)), F_DUPFD_CLOEXEC, 0));
     if (!copy)
         return last_error("duplicate a BPF program's descriptor");
     return copy;
@@ -101,8 +110,14 @@ Result<void> probe_ring(size_t bytes) {
 }
 
 Result<void> probe_kernel_context() {
-    return only_error(load("load a program with bpf_cast_to_kern_ctx() and bpf_rdonly_cast()",
-                           [](const probe_bpf &probe) { return probe.progs.probe_context; }));
+    const std::string what = "load a program with bpf_cast_to_kern_ctx() and bpf_rdonly_cast()";
+    const auto types = kernel_types();
+    if (!types)
+        return types.error();
+    for (const char *function : {"bpf_cast_to_kern_ctx", "bpf_rdonly_cast"})
+        if (btf__find_by_name_kind(types->get(), function, BTF_KIND_FUNC) < 0)
+            return Error{ENOENT, what, std::string("the kernel has no ") + function + "()"};
+    return only_error(load(what, [](const probe_bpf &probe) { return probe.progs.probe_context; }));
 }
 
 Result<void> probe_loop() {
@@ -123,7 +138,7 @@ Result<void> probe_test_run() {
 
 Result<void> probe_fexit() {
     const std::string what = "attach a tracing program (fexit) to a program";
-    const auto traced = load_pass(what);
+    const auto traced = load(what, [](const probe_bpf &probe) { return probe.progs.probe_pass; });
     if (!traced)
         return traced.error();
     const auto tracer = load(
@@ -141,11 +156,8 @@ Result<void> probe_fexit() {
 }
 
 Result<void> probe_btf() {
-    (void)take_libbpf_warning();
-    const std::unique_ptr<btf, void (*)(btf *)> types(btf__load_vmlinux_btf(), btf__free);
-    if (!types)
-        return libbpf_error("read the kernel's type information (/sys/kernel/btf/vmlinux)");
-    return {};
+    const auto types = kernel_types();
+    return types ? Result<void>() : types.error();
 }
 
 // ---- traffic control

@@ -18,8 +18,9 @@ namespace tapflow::kernel {
 
 // ---- programs and maps
 
-/// A program that leaves packets as they are.
-Result<Fd> load_pass_program();
+/// A program that leaves packets as they are, for a filter or for an action.
+enum class PassKind : uint8_t { Filter, Action };
+Result<Fd> load_pass_program(PassKind kind = PassKind::Filter);
 /// Whether programs are compiled to the processor's instructions; else the kernel interprets them.
 Result<bool> probe_jit();
 /// A BPF ring of `bytes` in an array of maps.
