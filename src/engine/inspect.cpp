@@ -6,7 +6,6 @@
 #include "flow/stored_rule.h"
 #include "kernel/bpf_objects.h"
 #include "kernel/clock.h"
-#include "kernel/netlink.h"
 #include "kernel/process.h"
 #include "kernel/ring.h"
 
@@ -222,6 +221,12 @@ std::vector<Attached> InspectedPort::attached() const {
     if (remote_index != 0)
         add_filters(remote(), told.home, true);
     return result;
+}
+
+Result<std::unique_ptr<kernel::Netlink>> InspectedPort::netlink(bool at_remote) const {
+    const tapflow_port_identity told = objects_->read_identity();
+    const tapflow_namespace &where = at_remote ? told.home : told.tap_namespace;
+    return netlink_in({where.device, where.inode}, told.pid);
 }
 
 // ---- maps

@@ -9,6 +9,7 @@
 #include "kernel/bpf.h"
 #include "kernel/link.h"
 #include "kernel/namespace.h"
+#include "kernel/netlink.h"
 #include "kernel/programs.h"
 #include "kernel/tc.h"
 #include "rss/rss_config.h"
@@ -140,6 +141,8 @@ class InspectedPort {
     [[nodiscard]] std::optional<kernel::LinkInfo> tap() const;
     [[nodiscard]] std::optional<kernel::LinkInfo> remote() const;
     [[nodiscard]] std::vector<Attached> attached() const;
+    /// A socket in the remote's, or the tap's, network namespace. Errors: ENOENT when nobody is in it any more; EPERM.
+    [[nodiscard]] Result<std::unique_ptr<kernel::Netlink>> netlink(bool at_remote) const;
 
     /// Memory that the classifier and the process write while one reads.
     [[nodiscard]] const tapflow_port_state &state() const;

@@ -13,8 +13,8 @@ namespace tapflow::engine {
 /// A thing that stays until somebody removes it.
 struct Leftover {
     enum class Kind : uint8_t {
-        Filters, ///< the port's programs and rules at an interface
-        Tap,     ///< a persistent tap of the port's making
+        Filters,     ///< the port's programs and rules at an interface
+        Tap,         ///< a persistent tap of the port's making
         TapPrograms, ///< a tap of somebody else's that still steers and filters by the port's programs
     };
     Kind kind{};

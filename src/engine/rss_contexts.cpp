@@ -10,8 +10,8 @@
 
 namespace tapflow::engine {
 
-rss::RssConfig RssContexts::resolve(const flow::RssAction &action) const {
-    rss::RssConfig config = port_;
+rss::RssConfig resolve(const flow::RssAction &action, const rss::RssConfig &port, unsigned port_queues) {
+    rss::RssConfig config = port;
     if (!action.key.empty())
         config.key = action.key;
     if (action.function)
@@ -24,7 +24,7 @@ rss::RssConfig RssContexts::resolve(const flow::RssAction &action) const {
         config.types = (config.types & ~uint64_t{rss::kOutermost | rss::kInnermost}) |
                        (action.level > 1 ? rss::kInnermost : rss::kOutermost);
     const auto &queues = action.queues;
-    const size_t count = queues.empty() ? std::max(queues_, 1U) : queues.size();
+    const size_t count = queues.empty() ? std::max(port_queues, 1U) : queues.size();
     config.reta.resize(std::max(rss::kDefaultRetaSize, std::bit_ceil(count)));
     for (size_t slot = 0; slot < config.reta.size(); slot++)
         config.reta[slot] = queues.empty() ? static_cast<uint16_t>(slot % count) : queues[slot % count];
@@ -33,7 +33,7 @@ rss::RssConfig RssContexts::resolve(const flow::RssAction &action) const {
 
 Result<kernel::Fd> RssContexts::make_map(const flow::RssAction &action) const {
     auto tables = std::make_unique<tapflow_rss>();
-    rss::build_tables(resolve(action), *tables);
+    rss::build_tables(resolve(action, port_, queues_), *tables);
     flow::store(action, *tables);
     return kernel::create_constant_map("flow_context", std::as_bytes(std::span(tables.get(), 1)));
 }

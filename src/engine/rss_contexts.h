@@ -15,6 +15,9 @@
 
 namespace tapflow::engine {
 
+/// What an action's packets are hashed by, on a port with that configuration and so many queues.
+rss::RssConfig resolve(const flow::RssAction &action, const rss::RssConfig &port, unsigned queues);
+
 /// Thread safety: none.
 class RssContexts {
   public:
@@ -41,7 +44,6 @@ class RssContexts {
         bool own = false;
         kernel::Fd map; ///< null: never used. Kept when its last user has gone, for the next who says the same
     };
-    [[nodiscard]] rss::RssConfig resolve(const flow::RssAction &action) const;
     [[nodiscard]] Result<kernel::Fd> make_map(const flow::RssAction &action) const;
     [[nodiscard]] const Context *find(const flow::RssAction &action) const;
     [[nodiscard]] Context *unused();

@@ -92,13 +92,17 @@ void Attachment::abandon() {
     netlink_ = nullptr;
 }
 
+Result<void> Attachment::take_off(Netlink &netlink, const LinkInfo &link, const BpfFilter &filter) {
+    auto removed = remove_filter(netlink, filter);
+    if (filter.handle == kInOurQdisc && is_unused(netlink, link))
+        (void)remove_clsact(netlink, link);
+    return removed || removed.error().code == ENOENT ? Result<void>() : removed;
+}
+
 Attachment::~Attachment() {
-    if (!netlink_)
-        return;
     // Nobody is left to tell of a failure: the interface may be gone, and with it what was attached.
-    (void)remove_filter(*netlink_, filter_);
-    if (filter_.handle == kInOurQdisc && is_unused(*netlink_, link_))
-        (void)remove_clsact(*netlink_, link_);
+    if (netlink_)
+        (void)take_off(*netlink_, link_, filter_);
 }
 
 } // namespace tapflow::kernel

@@ -29,6 +29,9 @@ class Attachment {
     static Result<Attachment> tcx_or_filter(Netlink &netlink, const LinkInfo &link, Hook hook, int program_fd,
                                             const std::string &name, uint16_t preference = kFilterPreference);
 
+    /// Takes off a filter that a process has left, as the destructor of its attachment would have. That it has gone is
+    /// no error.
+    static Result<void> take_off(Netlink &netlink, const LinkInfo &link, const BpfFilter &filter);
     /// Takes off a filter of that name that a killed process has left, if there is one.
     static Result<void> remove_left(Netlink &netlink, const LinkInfo &link, Hook hook, const std::string &name);
 

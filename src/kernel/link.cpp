@@ -116,6 +116,10 @@ Result<LinkInfo> get_link(Netlink &netlink, int index) {
     return get(netlink, link_request(RTM_GETLINK, index), "look up interface with index " + std::to_string(index));
 }
 
+Result<void> delete_link(Netlink &netlink, const LinkInfo &link) {
+    return netlink.request(link_request(RTM_DELLINK, link.index), "delete " + link.name);
+}
+
 Result<void> set_link_up(Netlink &netlink, const LinkInfo &link, bool up) {
     NlMsg message = link_request(RTM_NEWLINK, link.index);
     if (message) {

@@ -40,6 +40,8 @@ Result<void> set_link_mtu(Netlink &netlink, const LinkInfo &link, unsigned mtu);
 /// Frames that each queue of a tap holds for its reader, super-frames counted as one.
 Result<void> set_link_tx_queue_length(Netlink &netlink, const LinkInfo &link, unsigned frames);
 Result<void> set_link_mac(Netlink &netlink, const LinkInfo &link, const MacAddress &mac);
+/// Deletes a virtual interface, as a persistent tap is. Errors: EOPNOTSUPP for one that is not.
+Result<void> delete_link(Netlink &netlink, const LinkInfo &link);
 /// No link-local address and so no router solicitations: the interface stays silent until somebody configures it.
 Result<void> set_link_no_ipv6_autoconf(Netlink &netlink, const LinkInfo &link);
 

@@ -5,11 +5,30 @@
 #include "engine/inspect.h"
 #include "tapflowctl/output.h"
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 namespace tapflow::ctl {
+
+/// A counter of packets that ended their way at the port.
+struct PortCounter {
+    const char *name; ///< as in JSON
+    __u64 tapflow_port_counters::*member;
+    const char *meaning; ///< for people
+};
+constexpr auto kCounters = std::to_array<PortCounter>({
+    {"filtered", &tapflow_port_counters::filtered, "not wanted by the address filter"},
+    {"bypass", &tapflow_port_counters::bypass, "sent past the classifier"},
+    {"oversize", &tapflow_port_counters::oversize, "longer than any frame can be"},
+    {"unsupported_gso", &tapflow_port_counters::unsupported_gso, "super-frames that cannot be cut"},
+    {"no_lease", &tapflow_port_counters::no_lease, "left to the kernel: the process was silent"},
+    {"forged", &tapflow_port_counters::forged, "looked as if they had a trailer"},
+    {"rule_dropped", &tapflow_port_counters::rule_dropped, "dropped by rules"},
+    {"no_queue", &tapflow_port_counters::no_queue, "for queues that there are not"},
+    {"queue_stopped", &tapflow_port_counters::queue_stopped, "for stopped queues"},
+});
 
 const char *owner_name(engine::Owner owner);
 const char *delivery_name(const engine::PortIdentity &identity);   ///< "ring", "fd"

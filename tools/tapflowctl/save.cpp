@@ -1,57 +1,25 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "tapflowctl/options.h"
 #include "tapflowctl/output.h"
-#include "tapflowctl/port_text.h"
+#include "tapflowctl/saved_state.h"
 #include "tapflowctl/verbs.h"
 
 #include "engine/inspect.h"
-#include "flow/json.h"
 
-#include <map>
 #include <memory>
 #include <string>
 
 namespace tapflow::ctl {
 namespace {
 
-/// Where the indirect RSS actions of the rules are, by their numbers.
-std::map<uint32_t, uint16_t> indirect_contexts(const engine::RuleSet &rules) {
-    std::map<uint32_t, uint16_t> contexts;
-    for (const engine::InspectedRule &rule : rules.rules)
-        if (rule.rule.actions.shared_rss)
-            contexts[*rule.rule.actions.shared_rss] = rule.record.context;
-    return contexts;
-}
-
 int save(const std::string &name) {
     const auto port = engine::find_port(name);
     if (!port)
         return fail(port.error());
-    const auto rss = port->rss();
-    if (!rss)
-        return fail(rss.error());
-    const auto rules = port->rules();
-    if (!rules)
-        return fail(rules.error());
-    if (!rules->consistent)
-        return fail("save the rules of " + name, "they were changed all the time while they were read", "try again");
-    const engine::PortIdentity identity = port->identity();
-    Json json = document("save");
-    json["port"] = port->name();
-    json["device"] = identity.device;
-    json["rx_queues"] = identity.rx_queues;
-    json["rss"] = rss_json(rss->config);
-    json["rules"] = Json::array();
-    for (const engine::InspectedRule &rule : rules->rules)
-        json["rules"].push_back(Json(flow::to_json(rule.rule)));
-    json["indirect_rss"] = Json::array();
-    for (const auto &[id, context] : indirect_contexts(*rules)) {
-        const auto shared = port->rss_context(context);
-        if (!shared)
-            return fail(shared.error());
-        json["indirect_rss"].push_back({{"id", id}, {"rss", rss_json(shared->config)}});
-    }
-    print_document(json);
+    const auto state = state_of(*port);
+    if (!state)
+        return fail(state.error());
+    print_document(state_json(*state));
     return kDone;
 }
 

@@ -39,23 +39,6 @@ constexpr auto kFlags = std::to_array<Flag>({
     {"vlan_filter", TAPFLOW_PORT_VLAN_FILTER},
 });
 
-struct Counter {
-    const char *name;
-    __u64 tapflow_port_counters::*member;
-    const char *meaning;
-};
-constexpr auto kCounters = std::to_array<Counter>({
-    {"filtered", &tapflow_port_counters::filtered, "not wanted by the address filter"},
-    {"bypass", &tapflow_port_counters::bypass, "sent past the classifier"},
-    {"oversize", &tapflow_port_counters::oversize, "longer than any frame can be"},
-    {"unsupported_gso", &tapflow_port_counters::unsupported_gso, "super-frames that cannot be cut"},
-    {"no_lease", &tapflow_port_counters::no_lease, "left to the kernel: the process was silent"},
-    {"forged", &tapflow_port_counters::forged, "looked as if they had a trailer"},
-    {"rule_dropped", &tapflow_port_counters::rule_dropped, "dropped by rules"},
-    {"no_queue", &tapflow_port_counters::no_queue, "for queues that there are not"},
-    {"queue_stopped", &tapflow_port_counters::queue_stopped, "for stopped queues"},
-});
-
 /// What is shown of a port, read once.
 struct Seen {
     engine::PortIdentity identity;
@@ -188,7 +171,7 @@ Json port_json(const engine::InspectedPort &port, const Seen &seen) {
     for (const MacAddress &address : seen.addresses)
         json["addresses"].push_back(address.text());
     json["vlans"] = vlans(port.state());
-    for (const Counter &counter : kCounters)
+    for (const PortCounter &counter : kCounters)
         json["counters"][counter.name] = engine::read_counter(port.state().counters.*counter.member);
     json["rx_queues"] = Json::array();
     for (unsigned queue = 0; queue < identity.rx_queues; queue++)
@@ -307,7 +290,7 @@ std::string port_text(const engine::InspectedPort &port, const Seen &seen) {
     text += line("imbalance", std::string(factor.data()) + ": queue " + std::to_string(most.queue) + " has " +
                                   plural(most.slots, "slot"));
     bool first = true;
-    for (const Counter &counter : kCounters) {
+    for (const PortCounter &counter : kCounters) {
         const uint64_t count = engine::read_counter(port.state().counters.*counter.member);
         if (count == 0)
             continue;

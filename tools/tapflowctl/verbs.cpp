@@ -10,8 +10,11 @@ void add_verbs(CLI::App &app, Invocation &run) {
     add_explain(app, run);
     add_verify(app, run);
     add_balance(app, run);
+    add_diff(app, run);
     add_save(app, run);
     add_doctor(app, run);
+    add_gc(app, run);
+    add_metrics(app, run);
     add_completion(app, run);
     add_man(app, run);
 }
