@@ -30,12 +30,14 @@ Said tapflowctl_unprivileged(std::vector<std::string> arguments);
 /// It has not been done, and one line says why.
 void expect_refused(const Said &said, int status = 2);
 /// JSON of which the schema says that it is that verb's.
-nlohmann::json valid_json(const Said &said, const std::string &verb);
+nlohmann::ordered_json valid_json(const Said &said, const std::string &verb);
 
 /// All matches of POSIX extended regular expressions, one expression after the other. "\1" is not known: what stays is
 /// outside of the match.
 using Replacements = std::vector<std::pair<std::string, std::string>>;
 std::string replaced(std::string text, const Replacements &replacements);
+/// The values of all members of these names, wherever they are.
+void blank(nlohmann::ordered_json &json, const std::vector<std::string> &names);
 /// The text is that of tests/ctl/golden/NAME. TAPFLOW_UPDATE_GOLDEN=1 writes that file instead.
 void expect_golden(const std::string &name, const std::string &text);
 

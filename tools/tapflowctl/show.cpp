@@ -305,7 +305,7 @@ std::string port_text(const engine::InspectedPort &port, const Seen &seen) {
     std::array<char, 16> factor{};
     std::snprintf(factor.data(), factor.size(), "%.2f", most.factor);
     text += line("imbalance", std::string(factor.data()) + ": queue " + std::to_string(most.queue) + " has " +
-                                  plural(most.slots, "slot"));
+                                  std::to_string(most.slots) + " of " + plural(seen.rss.reta.size(), "slot"));
     bool first = true;
     for (const Counter &counter : kCounters) {
         const uint64_t count = engine::read_counter(port.state().counters.*counter.member);
