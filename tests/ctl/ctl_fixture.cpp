@@ -95,11 +95,15 @@ void expect_golden(const std::string &name, const std::string &text) {
     EXPECT_EQ(text, contents(path)) << "not as " << path;
 }
 
-void CtlTest::open(engine::PortOptions options, unsigned queues) {
-    options.iface = "tap0";
+engine::PortOptions CtlTest::named(const std::string &tap) {
+    engine::PortOptions options;
+    options.iface = tap;
     options.device = "net_tap0";
-    if (!options.mac)
-        options.mac = MacAddress{{2, 0, 0, 0, 0, 1}};
+    options.mac = MacAddress{{2, 0, 0, 0, 0, 1}};
+    return options;
+}
+
+void CtlTest::open(const engine::PortOptions &options, unsigned queues) {
     port = must(engine::Port::open(options));
     must(port->set_queues(queues, 1));
     for (unsigned queue = 0; queue < queues; queue++)

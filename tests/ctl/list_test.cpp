@@ -46,7 +46,7 @@ TEST_F(CtlList, ShowsARowForEachPort) {
 TEST_F(CtlList, NamesAreForCompletion) {
     NetNs wire;
     add_veth(ns, "eth3", wire, "far0");
-    engine::PortOptions options;
+    engine::PortOptions options = named("tap0");
     options.remote = "eth3";
     open(options);
     const std::string names = '\n' + tapflowctl({"list", "--names"}).out;
@@ -56,7 +56,7 @@ TEST_F(CtlList, NamesAreForCompletion) {
 
 /// The port's tables say that they are of a version that there is not.
 void make_foreign(uint32_t abi) {
-    const engine::InspectedPort port = must(engine::find_port("tap0"));
+    const engine::InspectedPort port = must(engine::find_port("tapforeign"));
     const int map = port.map(TAPFLOW_IDENTITY_MAP);
     const uint32_t key = 0;
     tapflow_port_identity identity{};
@@ -66,7 +66,8 @@ void make_foreign(uint32_t abi) {
 }
 
 TEST_F(CtlList, APortOfAnotherVersionIsNamedAndNotRead) {
-    open();
+    // No other test's port is found instead.
+    open(named("tapforeign"));
     make_foreign(4711);
     const nlohmann::ordered_json list = valid_json(tapflowctl({"list", "--json"}), "list");
     EXPECT_EQ(ours(list), nullptr);
@@ -75,7 +76,7 @@ TEST_F(CtlList, APortOfAnotherVersionIsNamedAndNotRead) {
     })) << list;
     EXPECT_NE(tapflowctl({"list"}).out.find("tables of version 4711"), std::string::npos);
     for (const char *verb : {"show", "rules", "save"}) {
-        const Said said = tapflowctl({verb, "tap0"});
+        const Said said = tapflowctl({verb, "tapforeign"});
         EXPECT_NE(said.status, 0);
         EXPECT_EQ(said.out, "");
     }

@@ -88,7 +88,7 @@ TEST_F(CtlTest, APortWithoutRules) {
     open();
     EXPECT_EQ(tapflowctl({"rules", "tap0"}).out, "No rules.\n");
     EXPECT_TRUE(valid_json(tapflowctl({"rules", "tap0", "--json"}), "rules")["rules"].empty());
-    expect_refused(tapflowctl({"rules", "tap1"}), 1);
+    expect_refused(tapflowctl({"rules", "no-such-port"}), 1);
 }
 
 } // namespace

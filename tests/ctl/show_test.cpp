@@ -51,13 +51,10 @@ TEST_F(CtlShow, LocalPort) {
 TEST_F(CtlShow, RemotePortByFd) {
     NetNs wire;
     add_veth(ns, "eth3", wire, "far0");
-    engine::PortOptions options;
+    engine::PortOptions options = named("tap0");
     options.remote = "eth3";
     options.readopt = true;
     options.rx = engine::RxMode::Fd;
-    options.device = "net_tap0";
-    options.iface = "tap0";
-    options.mac = MacAddress{{2, 0, 0, 0, 0, 1}};
     port = must(engine::Port::open(options));
     must(port->set_queues(3, 2));
     for (unsigned queue = 0; queue < 3; queue++)
@@ -82,7 +79,7 @@ TEST_F(CtlShow, WithoutANameAllPorts) {
 
 TEST_F(CtlShow, APortThatThereIsNotIsFound1) {
     open();
-    const Said said = tapflowctl({"show", "tap1"});
+    const Said said = tapflowctl({"show", "no-such-port"});
     expect_refused(said, 1);
     EXPECT_NE(said.err.find("tap0"), std::string::npos) << "the ports that there are are named: " << said.err;
 }
@@ -128,8 +125,7 @@ class Opener {
 };
 
 TEST_F(CtlShow, WhatAKilledProcessHasLeft) {
-    engine::PortOptions options;
-    options.iface = "tap0";
+    engine::PortOptions options = named("tap0");
     options.persist = true;
     Opener opener(options);
     ASSERT_TRUE(opener.opened());

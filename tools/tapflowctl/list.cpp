@@ -69,7 +69,8 @@ void print_table(const engine::FoundPorts &found) {
                  {"STATE"}});
     for (const engine::InspectedPort &port : found.ports) {
         const engine::PortIdentity identity = port.identity();
-        table.add({printable(port.name()) + (port.is_here() ? "" : " (elsewhere)"), printable(identity.device),
+        table.add({printable(port.name()) + (port.is_here() ? "" : " (elsewhere)"),
+                   identity.device.empty() ? "-" : printable(identity.device),
                    identity.is_remote ? printable(identity.remote) : "-", std::to_string(identity.rx_queues),
                    std::to_string(identity.tx_queues), delivery_name(identity), classifier_name(identity),
                    std::to_string(identity.pid), printable(identity.process), state_name(port)});

@@ -265,7 +265,8 @@ std::string tx_table(const engine::InspectedPort &port, const Seen &seen) {
 
 std::string port_text(const engine::InspectedPort &port, const Seen &seen) {
     const engine::PortIdentity &identity = seen.identity;
-    std::string text = bold(printable(port.name())) + ": " + printable(identity.device) + ", tapflow " +
+    std::string text = bold(printable(port.name())) + ": " +
+                       (identity.device.empty() ? "" : printable(identity.device) + ", ") + "tapflow " +
                        printable(identity.version) + '\n';
     text += line("process", process_text(identity, seen.owner) + ", opened " + time_text(identity.opened_ns));
     std::string tap = link_text(seen.tap, identity.tap_namespace, "");
