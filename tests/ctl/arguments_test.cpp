@@ -7,7 +7,28 @@
 namespace tapflow::test {
 namespace {
 
-const std::vector<std::string> kVerbs{"list", "show", "rules", "save"};
+/// As the help has them, between "Verbs:" and an empty line.
+std::vector<std::string> verbs() {
+    std::vector<std::string> result;
+    std::istringstream lines(tapflowctl({"--help"}).out);
+    bool there = false;
+    for (std::string line; std::getline(lines, line);) {
+        if (there && line.empty())
+            break;
+        if (there && line.starts_with("  ") && line[2] != ' ')
+            result.push_back(line.substr(2, line.find(' ', 2) - 2));
+        there = there || line == "Verbs:";
+    }
+    return result;
+}
+
+void expect_narrow(const std::string &text) {
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+        const bool is_command = line.starts_with("  tapflowctl "); // it has to stay in one line
+        EXPECT_TRUE(is_command || line.size() <= 80) << line;
+    }
+}
 
 TEST(CtlArguments, VersionIsTheProjects) {
     const Said said = tapflowctl({"--version"});
@@ -16,18 +37,15 @@ TEST(CtlArguments, VersionIsTheProjects) {
 }
 
 TEST(CtlArguments, HelpFitsATerminalAndShowsExamples) {
-    for (const std::string &verb : kVerbs) {
+    expect_narrow(tapflowctl({"--help"}).out);
+    EXPECT_GE(verbs().size(), 4U);
+    for (const std::string &verb : verbs()) {
+        SCOPED_TRACE(verb);
         const Said said = tapflowctl({verb, "--help"});
         EXPECT_EQ(said.status, 0);
         EXPECT_NE(said.out.find("Usage: tapflowctl " + verb), std::string::npos) << said.out;
         EXPECT_NE(said.out.find("Examples:\n  tapflowctl " + verb), std::string::npos) << said.out;
-        EXPECT_NE(tapflowctl({"--help"}).out.find("\n  " + verb + ' '), std::string::npos);
-    }
-    for (const std::vector<std::string> &words : std::vector<std::vector<std::string>>{
-             {"--help"}, {"list", "-h"}, {"show", "-h"}, {"rules", "-h"}, {"save", "-h"}}) {
-        std::istringstream lines(tapflowctl(words).out);
-        for (std::string line; std::getline(lines, line);)
-            EXPECT_LE(line.size(), 80U) << line;
+        expect_narrow(said.out);
     }
 }
 
