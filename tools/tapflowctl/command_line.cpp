@@ -71,6 +71,14 @@ std::string entry(const std::string &name, const std::string &description) {
     return line + wrap(description, kDescription) + '\n';
 }
 
+/// Text is broken where lines end; what is indented, as examples are, stays as it is.
+std::string footer_text(const std::string &footer) {
+    std::string text;
+    for (const std::string &line : split(footer, '\n'))
+        text += (line.starts_with(' ') ? line : wrap(line, 0)) + '\n';
+    return text;
+}
+
 class HelpFormatter : public CLI::FormatterBase {
   public:
     std::string make_help(const CLI::App *app, std::string name, CLI::AppFormatMode /*mode*/) const override {
@@ -90,7 +98,7 @@ class HelpFormatter : public CLI::FormatterBase {
             help += "\nOptions:\n";
         for (const Argument &option : verb.options)
             help += entry(names_text(option), description_text(option));
-        return verb.footer.empty() ? help : help + '\n' + verb.footer + '\n';
+        return verb.footer.empty() ? help : help + '\n' + footer_text(verb.footer);
     }
 };
 
