@@ -122,6 +122,21 @@ Result<Fd> create_ring_map(const char *name, size_t bytes) {
     return map;
 }
 
+Result<Fd> create_hash_map(const char *name, size_t key_bytes, size_t value_bytes, size_t entries) {
+    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
+    Fd map(bpf_map_create(BPF_MAP_TYPE_HASH, name, static_cast<uint32_t>(key_bytes), static_cast<uint32_t>(value_bytes),
+                          static_cast<uint32_t>(entries), &options));
+    if (!map)
+        return last_error(std::string("create BPF map ") + name);
+    return map;
+}
+
+Result<void> bind_map(int program_fd, int map_fd, const std::string &what) {
+    if (bpf_prog_bind_map(program_fd, map_fd, nullptr) < 0)
+        return last_error("bind " + what + " to its program");
+    return {};
+}
+
 Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::string &what, uint32_t first) {
     std::vector<uint32_t> keys(inner.size());
     std::iota(keys.begin(), keys.end(), first);
@@ -153,28 +168,6 @@ Result<Fd> attach_tcx(int ifindex, Hook hook, int program_fd, const std::string 
     if (fd < 0)
         return last_error(what);
     return Fd(fd);
-}
-
-Result<std::vector<ProgramInfo>> list_tcx(int ifindex, Hook hook, const std::string &what) {
-    constexpr uint32_t kProgramsMax = 64; // kernel/bpf/mprog.c: BPF_MPROG_MAX
-    std::array<uint32_t, kProgramsMax> ids{};
-    bpf_attr attributes{};
-    attributes.query.target_fd = static_cast<uint32_t>(ifindex); // target_ifindex since 6.6
-    attributes.query.attach_type = hook == Hook::Ingress ? kTcxIngress : kTcxEgress;
-    attributes.query.prog_ids = reinterpret_cast<uintptr_t>(ids.data());
-    attributes.query.prog_cnt = kProgramsMax;
-    if (syscall(SYS_bpf, BPF_PROG_QUERY, &attributes, sizeof(attributes)) < 0)
-        return last_error(what);
-    std::vector<ProgramInfo> programs;
-    for (uint32_t i = 0; i < std::min(attributes.query.prog_cnt, kProgramsMax); i++) {
-        ProgramInfo &program = programs.emplace_back(ProgramInfo{ids[i], {}});
-        const Fd fd(bpf_prog_get_fd_by_id(ids[i]));
-        bpf_prog_info info{};
-        uint32_t size = sizeof(info);
-        if (fd && bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0)
-            program.name = info.name;
-    }
-    return programs;
 }
 
 } // namespace tapflow::kernel

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 namespace tapflow::kernel {
 
@@ -43,6 +42,11 @@ Result<Fd> create_percpu_array(const char *name, size_t entry_bytes, size_t entr
 /// A BPF_MAP_TYPE_RINGBUF of `bytes`, a power of two and a multiple of the page size.
 Result<Fd> create_ring_map(const char *name, size_t bytes);
 
+/// A BPF_MAP_TYPE_HASH whose memory comes with its entries.
+Result<Fd> create_hash_map(const char *name, size_t key_bytes, size_t value_bytes, size_t entries);
+/// Keeps a map, which the program has no use for, as long as the program, and among its maps' ids.
+Result<void> bind_map(int program_fd, int map_fd, const std::string &what);
+
 /// Puts maps into the slots of an array of maps from `first` on, in one batch; returns once no program uses the former
 /// ones (kernel/bpf/syscall.c: maybe_wait_bpf_programs).
 Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::string &what, uint32_t first = 0);
@@ -54,15 +58,6 @@ Result<void> map_remove(int map, const void *key, const std::string &what);
 /// Attaches a SCHED_CLS program to an interface's TCX hook, in front of the others. The program goes when the fd goes.
 /// Errors: EINVAL on kernels before 6.6, which have no TCX.
 Result<Fd> attach_tcx(int ifindex, Hook hook, int program_fd, const std::string &what);
-
-/// A program as the kernel tells of it.
-struct ProgramInfo {
-    uint32_t id = 0;
-    std::string name; ///< empty where looking it up is not allowed (CAP_SYS_ADMIN)
-};
-/// The programs at an interface's TCX hook, in the order in which packets meet them. Errors: EINVAL on kernels without
-/// TCX.
-Result<std::vector<ProgramInfo>> list_tcx(int ifindex, Hook hook, const std::string &what);
 
 /// What libbpf warned of first in this thread, or the verifier's complaint if there was one, for the details of an
 /// Error; cleared by reading. Also takes libbpf's output off stderr from the first call on.

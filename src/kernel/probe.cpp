@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "kernel/probe.h"
 
-#include "kernel/bpf.h"
+#include "kernel/bpf_objects.h"
 #include "kernel/flower.h"
+#include "kernel/skeleton.h"
 #include "kernel/tc.h"
 #include "probe.skel.h"
 
@@ -28,10 +29,7 @@
 namespace tapflow::kernel {
 namespace {
 
-struct ProbeDeleter {
-    void operator()(probe_bpf *probe) const { probe_bpf__destroy(probe); }
-};
-using Probe = std::unique_ptr<probe_bpf, ProbeDeleter>;
+using Probe = SkeletonPtr<probe_bpf, probe_bpf__destroy>;
 
 Error libbpf_error(const std::string &what) {
     Error error = last_error(what);
@@ -130,10 +128,8 @@ Result<void> probe_test_run() {
     if (!program)
         return program.error();
     const std::array<uint8_t, 64> frame{};
-    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_size_in = frame.size());
-    if (bpf_prog_test_run_opts(program->get(), &options) != 0)
-        return last_error("run a program for a made-up packet (BPF_PROG_TEST_RUN)");
-    return {};
+    const auto run = test_run(program->get(), frame);
+    return run ? Result<void>() : run.error();
 }
 
 Result<void> probe_fexit() {
