@@ -6,6 +6,7 @@
 #include "kernel/skeleton.h"
 #include "kernel/tc.h"
 #include "probe.skel.h"
+#include "probe_context.skel.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -66,8 +67,6 @@ Result<Types> kernel_types() {
     return types;
 }
 
-Result<void> only_error(const Result<Probe> &loaded) { return loaded ? Result<void>() : loaded.error(); }
-
 } // namespace
 
 Result<Fd> load_pass_program(PassKind kind) {
@@ -115,12 +114,14 @@ Result<void> probe_kernel_context() {
     for (const char *function : {"bpf_cast_to_kern_ctx", "bpf_rdonly_cast"})
         if (btf__find_by_name_kind(types->get(), function, BTF_KIND_FUNC) < 0)
             return Error{ENOENT, what, std::string("the kernel has no ") + function + "()"};
-    return only_error(load(what, [](const probe_bpf &probe) { return probe.progs.probe_context; }));
+    const SkeletonPtr<probe_context_bpf, probe_context_bpf__destroy> probe(probe_context_bpf__open_and_load());
+    return probe ? Result<void>() : libbpf_error(what);
 }
 
 Result<void> probe_loop() {
-    return only_error(
-        load("load a program with bpf_loop()", [](const probe_bpf &probe) { return probe.progs.probe_loop; }));
+    const auto loaded =
+        load("load a program with bpf_loop()", [](const probe_bpf &probe) { return probe.progs.probe_loop; });
+    return loaded ? Result<void>() : loaded.error();
 }
 
 Result<void> probe_test_run() {
