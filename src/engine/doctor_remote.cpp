@@ -4,7 +4,7 @@
 #include "engine/flower_filters.h"
 #include "engine/port_internal.h"
 #include "kernel/attachment.h"
-#include "kernel/bpf.h"
+#include "kernel/bpf_objects.h"
 #include "kernel/ethtool.h"
 #include "kernel/link.h"
 #include "kernel/netlink.h"
@@ -79,7 +79,7 @@ bool is_ours(std::string_view program) {
     return program.starts_with("remote_ingress") || program.starts_with("tapflow_");
 }
 
-Finding examine_tcx(const kernel::LinkInfo &link, const Result<std::vector<kernel::HookedProgram>> &programs) {
+Finding examine_tcx(const kernel::LinkInfo &link, const Result<std::vector<kernel::TcxProgram>> &programs) {
     if (!programs && programs.error().code == EINVAL)
         return ok("remote TCX", "the kernel has none");
     if (!programs)
@@ -89,7 +89,7 @@ Finding examine_tcx(const kernel::LinkInfo &link, const Result<std::vector<kerne
         return ok("remote TCX", "no program");
     std::string names;
     bool ours = false;
-    for (const kernel::HookedProgram &program : *programs) {
+    for (const kernel::TcxProgram &program : *programs) {
         names.append(names.empty() ? "" : ", ").append(program.name.empty() ? "?" : program.name);
         names.append(" (").append(std::to_string(program.id)).append(")");
         ours = ours || is_ours(program.name);
@@ -191,7 +191,7 @@ std::vector<Finding> examine_remote(const std::string &name) {
         return {{title, Status::Missing, link.error().message(), cost, "ip link shows the interfaces that there are"}};
     if (const auto usable = check_usable_as_remote(*link); !usable)
         return {{title, Status::Missing, usable.error().message(), cost, "name another interface"}};
-    const auto tcx = kernel::list_tcx(link->index, kernel::Hook::Ingress, "list TCX programs of " + name);
+    const auto tcx = kernel::list_tcx_programs(link->index, kernel::Hook::Ingress);
     const bool has_tcx = tcx || tcx.error().code != EINVAL;
     return {ok(title, name + " can be one"),
             examine_state(*link),

@@ -18,7 +18,7 @@ constexpr auto kPortFlagNames = std::to_array<PortFlagName>({
     {"promiscuous", TAPFLOW_PORT_PROMISCUOUS},
     {"allmulticast", TAPFLOW_PORT_ALLMULTICAST},
     {"isolated", TAPFLOW_PORT_ISOLATED},
-    {"trailer", TAPFLOW_PORT_TRAILER},
+    {"hash_by_fd", TAPFLOW_PORT_TRAILER},
     {"rules", TAPFLOW_PORT_RULES},
     {"vlan_filter", TAPFLOW_PORT_VLAN_FILTER},
 });

@@ -3,6 +3,8 @@
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,8 +14,9 @@ namespace tapflow::kernel {
 namespace {
 
 // Of Linux 6.6; Debian 12's linux-libc-dev is older. struct bpf_link_info: type, id, prog_id, then what the type says.
-constexpr uint32_t kTcxLink = 11;     // enum bpf_link_type
-constexpr uint32_t kTcxIngress = 46;  // enum bpf_attach_type
+constexpr uint32_t kTcxLink = 11;    // enum bpf_link_type
+constexpr uint32_t kTcxIngress = 46; // enum bpf_attach_type
+constexpr uint32_t kTcxEgress = 47;
 constexpr size_t kTcxInfoOffset = 16; // interface index, attach type
 
 template <size_t Size> std::string text_of(const char (&name)[Size]) { return {name, strnlen(name, Size)}; }
@@ -67,6 +70,27 @@ Result<std::vector<TcxLink>> list_tcx_links() {
     if (!listed)
         return listed.error();
     return links;
+}
+
+Result<std::vector<TcxProgram>> list_tcx_programs(int ifindex, Hook hook) {
+    std::array<uint32_t, 64> ids{}; // kernel/bpf/mprog.c: BPF_MPROG_MAX
+    bpf_attr attributes{};
+    attributes.query.target_fd = static_cast<uint32_t>(ifindex); // target_ifindex since 6.6
+    attributes.query.attach_type = hook == Hook::Ingress ? kTcxIngress : kTcxEgress;
+    attributes.query.prog_ids = reinterpret_cast<uintptr_t>(ids.data());
+    attributes.query.prog_cnt = ids.size();
+    if (syscall(SYS_bpf, BPF_PROG_QUERY, &attributes, sizeof(attributes)) < 0)
+        return last_error("list the TCX programs of interface " + std::to_string(ifindex));
+    std::vector<TcxProgram> programs;
+    for (size_t i = 0; i < std::min<size_t>(attributes.query.prog_cnt, ids.size()); i++) {
+        TcxProgram &program = programs.emplace_back(TcxProgram{ids[i], {}});
+        const Fd fd(bpf_prog_get_fd_by_id(ids[i]));
+        bpf_prog_info info{};
+        uint32_t size = sizeof(info);
+        if (fd && bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0)
+            program.name = text_of(info.name);
+    }
+    return programs;
 }
 
 Result<Fd> open_program(uint32_t id) {

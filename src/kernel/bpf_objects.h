@@ -46,6 +46,15 @@ Result<void> for_each_tc_program(const std::function<void(const ProgramInfo &)> 
 /// All TCX links, of all network namespaces; none on kernels before 6.6.
 Result<std::vector<TcxLink>> list_tcx_links();
 
+/// A program at a TCX hook, by a link or without.
+struct TcxProgram {
+    uint32_t id = 0;
+    std::string name; ///< cut to 15 characters; empty without CAP_SYS_ADMIN
+};
+/// Those of an interface of the caller's namespace, in the order in which packets meet them. Errors: EINVAL on kernels
+/// before 6.6; EPERM without CAP_NET_ADMIN.
+Result<std::vector<TcxProgram>> list_tcx_programs(int ifindex, Hook hook);
+
 /// Errors: ENOENT when it has gone; EPERM.
 Result<Fd> open_program(uint32_t id);
 /// For reading, also by mapping into memory.

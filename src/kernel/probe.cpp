@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "kernel/probe.h"
 
-#include "kernel/bpf.h"
+#include "kernel/bpf_objects.h"
 #include "kernel/flower.h"
+#include "kernel/skeleton.h"
 #include "kernel/tc.h"
 #include "probe.skel.h"
+#include "probe_context.skel.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -28,10 +30,7 @@
 namespace tapflow::kernel {
 namespace {
 
-struct ProbeDeleter {
-    void operator()(probe_bpf *probe) const { probe_bpf__destroy(probe); }
-};
-using Probe = std::unique_ptr<probe_bpf, ProbeDeleter>;
+using Probe = SkeletonPtr<probe_bpf, probe_bpf__destroy>;
 
 Error libbpf_error(const std::string &what) {
     Error error = last_error(what);
@@ -67,8 +66,6 @@ Result<Types> kernel_types() {
         return libbpf_error("read the kernel's type information (/sys/kernel/btf/vmlinux)");
     return types;
 }
-
-Result<void> only_error(const Result<Probe> &loaded) { return loaded ? Result<void>() : loaded.error(); }
 
 } // namespace
 
@@ -117,12 +114,14 @@ Result<void> probe_kernel_context() {
     for (const char *function : {"bpf_cast_to_kern_ctx", "bpf_rdonly_cast"})
         if (btf__find_by_name_kind(types->get(), function, BTF_KIND_FUNC) < 0)
             return Error{ENOENT, what, std::string("the kernel has no ") + function + "()"};
-    return only_error(load(what, [](const probe_bpf &probe) { return probe.progs.probe_context; }));
+    const SkeletonPtr<probe_context_bpf, probe_context_bpf__destroy> probe(probe_context_bpf__open_and_load());
+    return probe ? Result<void>() : libbpf_error(what);
 }
 
 Result<void> probe_loop() {
-    return only_error(
-        load("load a program with bpf_loop()", [](const probe_bpf &probe) { return probe.progs.probe_loop; }));
+    const auto loaded =
+        load("load a program with bpf_loop()", [](const probe_bpf &probe) { return probe.progs.probe_loop; });
+    return loaded ? Result<void>() : loaded.error();
 }
 
 Result<void> probe_test_run() {
@@ -130,10 +129,8 @@ Result<void> probe_test_run() {
     if (!program)
         return program.error();
     const std::array<uint8_t, 64> frame{};
-    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_size_in = frame.size());
-    if (bpf_prog_test_run_opts(program->get(), &options) != 0)
-        return last_error("run a program for a made-up packet (BPF_PROG_TEST_RUN)");
-    return {};
+    const auto run = test_run(program->get(), frame);
+    return run ? Result<void>() : run.error();
 }
 
 Result<void> probe_fexit() {

@@ -6,6 +6,7 @@
 
 #include "engine/counters.h"
 #include "engine/inspect.h"
+#include "engine/port_flags.h"
 #include "kernel/clock.h"
 
 #include <algorithm>
@@ -24,20 +25,6 @@ struct ShowOptions {
     std::string port;
     bool json = false;
 };
-
-struct Flag {
-    const char *name;
-    uint32_t bit;
-};
-constexpr auto kFlags = std::to_array<Flag>({
-    {"started", TAPFLOW_PORT_STARTED},
-    {"promiscuous", TAPFLOW_PORT_PROMISCUOUS},
-    {"allmulticast", TAPFLOW_PORT_ALLMULTICAST},
-    {"isolated", TAPFLOW_PORT_ISOLATED},
-    {"hash_by_fd", TAPFLOW_PORT_TRAILER},
-    {"rules", TAPFLOW_PORT_RULES},
-    {"vlan_filter", TAPFLOW_PORT_VLAN_FILTER},
-});
 
 /// What is shown of a port, read once.
 struct Seen {
@@ -164,8 +151,8 @@ Json port_json(const engine::InspectedPort &port, const Seen &seen) {
     json["hooks"] = Json::array();
     for (const engine::Attached &attached : seen.attached)
         json["hooks"].push_back(hook_json(attached));
-    for (const Flag &flag : kFlags)
-        json["flags"][flag.name] = (seen.config.flags & flag.bit) != 0;
+    for (const engine::PortFlagName &flag : engine::kPortFlagNames)
+        json["flags"][flag.name] = (seen.config.flags & flag.flag) != 0;
     json["mac"] = mac_text(seen.config.mac);
     json["addresses"] = Json::array();
     for (const MacAddress &address : seen.addresses)
@@ -268,8 +255,8 @@ std::string port_text(const engine::InspectedPort &port, const Seen &seen) {
     for (size_t i = 0; i < seen.attached.size(); i++)
         text += line(i == 0 ? "hooks" : "", hook_text(seen.attached[i]));
     std::vector<std::string> flags;
-    for (const Flag &flag : kFlags)
-        if ((seen.config.flags & flag.bit) != 0)
+    for (const engine::PortFlagName &flag : engine::kPortFlagNames)
+        if ((seen.config.flags & flag.flag) != 0)
             flags.emplace_back(flag.name);
     text += line("flags", flags.empty() ? "none: stopped" : join(flags, ", "));
     text += line("MAC", mac_text(seen.config.mac));
