@@ -43,11 +43,15 @@ __noinline int flow_search(struct flow_scratch *scratch, __u32 list) {
     if (!scratch || !directory)
         return 0;
     scratch->generation = 0;
+#ifndef TAPFLOW_DRY_RUN
     if (directory->mask_count >= TAPFLOW_FLOW_CACHE_FROM && flow_recall(scratch, list))
         return 0;
+#endif
     tapflow_flow_decide(&scratch->search, list);
+#ifndef TAPFLOW_DRY_RUN
     if (scratch->generation)
         flow_remember(scratch, list);
+#endif
     return 0;
 }
 

@@ -20,7 +20,9 @@ static __always_inline int has_lease(struct tapflow_port_state *state) {
         return 1;
     if (lease_has_passed(bpf_ktime_get_coarse_ns(), state->config.lease_ns))
         return 0;
+#ifndef TAPFLOW_DRY_RUN
     state->lease_check.good_tick = tick;
+#endif
     return 1;
 }
 

@@ -35,7 +35,44 @@ Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(kernel::Delivery de
     if (!cookie)
         return cookie.error();
     classifier->state().config.cookie = *cookie;
+    if (auto made = classifier->make_identity(); !made)
+        return made.error();
     return classifier;
+}
+
+Result<void> BpfClassifier::make_identity() {
+    auto map = kernel::create_shared_array(TAPFLOW_IDENTITY_MAP, sizeof(tapflow_port_identity), 1);
+    if (!map)
+        return map.error();
+    auto memory = kernel::Mapping::create(map->get(), 0, sizeof(tapflow_port_identity), true,
+                                          std::string("BPF map ") + TAPFLOW_IDENTITY_MAP);
+    if (!memory)
+        return memory.error();
+    identity_ = *std::move(memory);
+    identify([](tapflow_port_identity &identity) {
+        identity.abi = TAPFLOW_ABI_VERSION;
+        identity.size = sizeof(identity);
+    });
+    return bind(map->get(), TAPFLOW_IDENTITY_MAP);
+}
+
+Result<void> BpfClassifier::bind(int map, const std::string &what) {
+    for (const int program : {programs_->tap_egress(), programs_->remote_ingress()})
+        if (auto bound = kernel::bind_map(program, map, what); !bound)
+            return bound;
+    return {};
+}
+
+// A reader that has seen the same even number before and after has seen one state.
+void BpfClassifier::identify(const std::function<void(tapflow_port_identity &)> &change) {
+    const std::lock_guard lock(identity_mutex_);
+    auto &identity = *static_cast<tapflow_port_identity *>(identity_.data());
+    const std::atomic_ref<__u64> sequence(identity.sequence);
+    const uint64_t before = sequence.load(std::memory_order_relaxed);
+    sequence.store(before + 1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);
+    change(identity);
+    sequence.store(before + 2, std::memory_order_release);
 }
 
 Result<void> BpfClassifier::set_rss(const rss::RssConfig &config) {

@@ -2,13 +2,16 @@
 // The classifier that runs in our own BPF programs.
 #pragma once
 
+#include "kernel/bpf.h"
 #include "kernel/programs.h"
 #include "kernel/ring.h"
 #include "rss/rss_config.h"
+#include "tapflow/abi/identity.h"
 #include "tapflow/mac_address.h"
 #include "tapflow/result.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -18,8 +21,8 @@ namespace tapflow::engine {
 
 /// Loads the programs of a port and keeps what they read: RSS configuration, rings, addresses, flags.
 ///
-/// Thread safety: quiesce() and flags from any thread; of the rest none, the Port that owns it locks. Changes are seen
-/// by the next packet and are atomic to it.
+/// Thread safety: quiesce(), identify() and flags from any thread; of the rest none, the Port that owns it locks.
+/// Changes are seen by the next packet and are atomic to it.
 class BpfClassifier {
   public:
     /// As kernel::Programs::load().
@@ -42,6 +45,11 @@ class BpfClassifier {
     /// Returns when every packet that a program had before the call is delivered.
     Result<void> quiesce();
 
+    /// Keeps a map as long as the programs, so that it is found by them.
+    Result<void> bind(int map, const std::string &what);
+    /// Changes what the port says of itself to who looks at it from outside.
+    void identify(const std::function<void(tapflow_port_identity &)> &change);
+
     void set_flag(tapflow_port_flag flag, bool on);
     [[nodiscard]] bool has_flag(tapflow_port_flag flag) const {
         return (std::atomic_ref<__u32>(state().config.flags).load(std::memory_order_relaxed) & flag) != 0;
@@ -61,10 +69,13 @@ class BpfClassifier {
 
   private:
     explicit BpfClassifier(std::unique_ptr<kernel::Programs> programs) : programs_(std::move(programs)) {}
+    Result<void> make_identity();
     Result<void> publish_rss(); ///< with rss_mutex_ held
     Result<void> put_rings(size_t first, std::span<const int> fds);
 
     std::unique_ptr<kernel::Programs> programs_;
+    std::mutex identity_mutex_;
+    kernel::Mapping identity_;
     std::mutex rss_mutex_;
     kernel::Fd rss_;   ///< the map that is published
     size_t rings_ = 0; ///< one more than the last queue that has one

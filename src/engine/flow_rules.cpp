@@ -4,6 +4,7 @@
 #include "engine/counters.h"
 #include "engine/flow_tables.h"
 #include "engine/rss_contexts.h"
+#include "flow/stored_rule.h"
 #include "flow/tuple_space.h"
 
 #include <algorithm>
@@ -22,7 +23,6 @@ struct Flow {
     uint32_t shared_count = 0;
     uint32_t shared_rss = 0;
     bool live = false;
-    bool pass_through = false; ///< as its fate was said
 };
 
 namespace {
@@ -219,6 +219,8 @@ Result<void> FlowRules::State::fill(const flow::Rule &rule, uint32_t index, tapf
     record.group = actions.group;
     record.mark = actions.mark.value_or(0);
     record.counter = actions.shared_count ? TAPFLOW_FLOW_SHARED_COUNTERS + *actions.shared_count - 1 : index;
+    record.indirect_rss = static_cast<uint16_t>(actions.shared_rss.value_or(0));
+    record.pass_through = actions.fate == flow::Fate::PassThrough;
     if (actions.rewrites.empty())
         return {};
     auto number = rewrites.acquire(actions.rewrites);
@@ -226,14 +228,14 @@ Result<void> FlowRules::State::fill(const flow::Rule &rule, uint32_t index, tapf
         return number.error();
     record.rewrite = *number;
     record.actions |= TAPFLOW_FLOW_REWRITE;
-    return {};
+    return tables->publish_rewrites(*number, actions.rewrites);
 }
 
 void FlowRules::State::give_back(const tapflow_flow_rule &record) {
     if (record.actions & TAPFLOW_FLOW_RSS)
         contexts.release(record.context);
-    if (record.actions & TAPFLOW_FLOW_REWRITE)
-        rewrites.release(record.rewrite);
+    if (record.actions & TAPFLOW_FLOW_REWRITE && rewrites.release(record.rewrite))
+        tables->withdraw_rewrites(record.rewrite);
 }
 
 /// Notes what a rule is besides what the tables say.
@@ -242,7 +244,6 @@ void FlowRules::State::enter(const flow::Rule &rule, uint32_t index) {
     const size_t direction = direction_of(rule.attributes);
     Flow &flow = flow_at(index);
     flow.live = true;
-    flow.pass_through = actions.fate == flow::Fate::PassThrough;
     flow.shared_rss = actions.shared_rss.value_or(0);
     flow.shared_count = actions.shared_count.value_or(0);
     for (Shared *action : {shared_rss(flow), shared_count(flow)})
@@ -267,7 +268,9 @@ Result<uint32_t> FlowRules::State::create(const flow::Rule &rule, const flow::Tu
             chunk.resize(TAPFLOW_FLOW_RULE_CHUNK);
         if (auto filled = fill(rule, *index, record); !filled)
             return filled.error();
-        // Before the first packet can be counted.
+        // Before the first packet can be counted. Nobody is under way with the rule that had the index before.
+        if (record.counter == *index)
+            tables->clear_counter(*index);
         flow_at(*index).base = read(tables->counter(record.counter));
         return space->insert(*index, plan, record);
     });
@@ -465,35 +468,11 @@ Result<FlowCount> FlowRules::State::shared_count_of(uint32_t number) {
 
 flow::Rule FlowRules::State::rule_at(uint32_t index) {
     const tapflow_flow_rule &record = space->rule(index);
-    const Flow &flow = flow_at(index);
-    flow::Rule rule{space->attributes_of(index), space->match_of(index), {}};
-    flow::Actions &actions = rule.actions;
-    const auto does = [&](tapflow_flow_action action) { return (record.actions & action) != 0; };
-    if (does(TAPFLOW_FLOW_QUEUE)) {
-        actions.fate = flow::Fate::Queue;
-        actions.queue = record.queue;
-    } else if (does(TAPFLOW_FLOW_RSS)) {
-        actions.fate = flow::Fate::Rss;
-        if (flow.shared_rss != 0)
-            actions.shared_rss = flow.shared_rss;
-        else
-            actions.rss = std::make_shared<flow::RssAction>(contexts.action(record.context));
-    } else if (does(TAPFLOW_FLOW_DROP)) {
-        actions.fate = flow::Fate::Drop;
-    } else if (does(TAPFLOW_FLOW_JUMP)) {
-        actions.fate = flow::Fate::Jump;
-        actions.group = record.group;
-    } else if (flow.pass_through) {
-        actions.fate = flow::Fate::PassThrough;
-    }
-    if (does(TAPFLOW_FLOW_MARK))
-        actions.mark = record.mark;
-    actions.flag = does(TAPFLOW_FLOW_FLAG);
-    actions.count = does(TAPFLOW_FLOW_COUNT);
-    if (flow.shared_count != 0)
-        actions.shared_count = flow.shared_count;
-    if (does(TAPFLOW_FLOW_REWRITE))
-        actions.rewrites = *rewrites.get(record.rewrite);
+    flow::Rule rule{space->attributes_of(index), space->match_of(index), flow::stored_actions(record)};
+    if (record.actions & TAPFLOW_FLOW_RSS && record.indirect_rss == 0)
+        rule.actions.rss = std::make_shared<flow::RssAction>(contexts.action(record.context));
+    if (record.actions & TAPFLOW_FLOW_REWRITE)
+        rule.actions.rewrites = *rewrites.get(record.rewrite);
     return rule;
 }
 
@@ -512,9 +491,8 @@ std::vector<uint32_t> FlowRules::State::in_order() const {
         for (size_t i = 0; i < flows[chunk].size(); i++)
             if (flows[chunk][i].live)
                 result.push_back(static_cast<uint32_t>(chunk * TAPFLOW_FLOW_RULE_CHUNK + i));
-    constexpr uint64_t kNumber = (uint64_t{1} << 48) - 1;
     std::sort(result.begin(), result.end(), [this](uint32_t a, uint32_t b) {
-        return (space->rule(a).rank & kNumber) < (space->rule(b).rank & kNumber);
+        return flow::number_of(space->rule(a)) < flow::number_of(space->rule(b));
     });
     return result;
 }
@@ -546,6 +524,7 @@ Result<uint32_t> FlowRules::State::add_shared(Shared action) {
         // Packets of rules that used the same number before have been counted by then.
         if (auto waited = tables->wait(); !waited)
             return waited.error();
+        tables->clear_counter(TAPFLOW_FLOW_SHARED_COUNTERS + number - 1);
         action.base = read(tables->counter(TAPFLOW_FLOW_SHARED_COUNTERS + number - 1));
     }
     *free = action;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "engine/flow_tables.h"
 
+#include "flow/stored_rule.h"
+
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <new>
 #include <optional>
@@ -148,6 +151,35 @@ tapflow_flow_counter *FlowTables::counter(uint32_t index) const {
     if (!shared || !shared->map)
         return nullptr;
     return entries<tapflow_flow_counter>(shared->memory) + index % TAPFLOW_FLOW_RULE_CHUNK;
+}
+
+void FlowTables::clear_counter(uint32_t index) const {
+    tapflow_flow_counter *entry = counter(index);
+    if (!entry)
+        return;
+    std::atomic_ref<__u64>(entry->packets).store(0, std::memory_order_relaxed);
+    std::atomic_ref<__u64>(entry->bytes).store(0, std::memory_order_relaxed);
+}
+
+Result<void> FlowTables::publish_rewrites(uint16_t number, const std::vector<flow::Rewrite> &changes) {
+    if (!rewrites_) {
+        auto map = kernel::create_hash_map(TAPFLOW_FLOW_REWRITES_MAP, sizeof(uint32_t), sizeof(tapflow_flow_rewrites),
+                                           UINT16_MAX);
+        if (!map)
+            return map.error();
+        if (auto bound = classifier_.bind(map->get(), TAPFLOW_FLOW_REWRITES_MAP); !bound)
+            return bound.error();
+        rewrites_ = *std::move(map);
+    }
+    const uint32_t key = number;
+    tapflow_flow_rewrites value;
+    flow::store(changes, value);
+    return kernel::map_insert(rewrites_.get(), &key, &value, "publish header changes");
+}
+
+void FlowTables::withdraw_rewrites(uint16_t number) const {
+    const uint32_t key = number;
+    (void)kernel::map_remove(rewrites_.get(), &key, "withdraw header changes");
 }
 
 } // namespace tapflow::engine

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/bpf_classifier.h"
+#include "flow/rule.h"
 #include "flow/tables.h"
 #include "kernel/bpf.h"
 #include "kernel/fd.h"
@@ -35,6 +36,11 @@ class FlowTables {
     Result<void> prepare_shared_counters();
     /// Null while there is no memory for it.
     [[nodiscard]] tapflow_flow_counter *counter(uint32_t index) const;
+    /// Starts a counter at 0; no packet counts by it.
+    void clear_counter(uint32_t index) const;
+    /// What a number of header changes stands for, for who looks at the port from outside.
+    Result<void> publish_rewrites(uint16_t number, const std::vector<flow::Rewrite> &changes);
+    void withdraw_rewrites(uint16_t number) const;
     /// Returns when no packet is under way with what it has found in the tables.
     Result<void> wait() { return classifier_.quiesce(); }
 
@@ -59,6 +65,7 @@ class FlowTables {
     std::vector<Shared> counters_;
     Shared shared_counters_;
     kernel::Fd cache_;
+    kernel::Fd rewrites_;
     bool counting_ = false;
 };
 

@@ -68,6 +68,16 @@ bool is_always_known(kernel::FlowerField field) {
            field == kernel::FlowerField::CvlanEthType;
 }
 
+/// What a rule's filter has counted. At ingress the kernel has taken the Ethernet header off before it counts.
+kernel::ActionCount count_of_filter(const kernel::ToldFlower &told, Hook hook) {
+    if (told.actions.empty())
+        return {};
+    kernel::ActionCount count = told.actions.front().count;
+    if (hook == Hook::Ingress)
+        count.bytes += 14 * count.packets;
+    return count;
+}
+
 bool is_gone(const Error &error) { return error.code == ENOENT || error.code == ENODEV; }
 
 } // namespace
@@ -383,15 +393,25 @@ Result<kernel::ActionCount> FlowerFilters::count_of_filters(uint32_t index, cons
         auto told = kernel::get_flower(netlink_, place(rule, index, i));
         if (!told)
             return told.error();
-        if (told->actions.empty())
-            continue;
-        total.packets += told->actions.front().count.packets;
-        total.bytes += told->actions.front().count.bytes;
+        const kernel::ActionCount count = count_of_filter(*told, hook_);
+        total.packets += count.packets;
+        total.bytes += count.bytes;
     }
-    // At ingress the kernel has taken the Ethernet header off before it counts.
-    if (hook_ == Hook::Ingress)
-        total.bytes += 14 * total.packets;
     return total;
+}
+
+Result<std::vector<FlowerFilters::Listed>> FlowerFilters::list(kernel::Netlink &netlink, const kernel::LinkInfo &link,
+                                                               Hook hook) {
+    auto told = kernel::list_flowers(netlink, link, hook);
+    if (!told)
+        return told.error();
+    std::vector<Listed> filters;
+    for (const kernel::ToldFlower &flower : *told)
+        if (!flower.actions.empty() && flower.actions.front().cookie == kCookie &&
+            flower.filter.place.preference >= kFirstRulePreference)
+            filters.push_back(
+                {flower.filter.place.handle % kNextHandle, flower.filter.place, count_of_filter(flower, hook)});
+    return filters;
 }
 
 Result<kernel::ActionCount> FlowerFilters::count(uint32_t index) {

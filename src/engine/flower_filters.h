@@ -71,6 +71,15 @@ class FlowerFilters {
     static Result<void> remove_left(kernel::Netlink &netlink, const kernel::LinkInfo &link, kernel::Hook hook,
                                     kernel::RuleSearch search);
 
+    /// A filter of a rule's.
+    struct Listed {
+        uint32_t index = 0; ///< the rule's
+        kernel::FilterPlace place;
+        kernel::ActionCount count; ///< bytes as on the wire
+    };
+    /// Those of whatever port's rules at a hook.
+    static Result<std::vector<Listed>> list(kernel::Netlink &netlink, const kernel::LinkInfo &link, kernel::Hook hook);
+
   private:
     struct Installed {
         uint32_t chain = 0;

@@ -61,7 +61,7 @@ enum class Owner : uint8_t {
 
 /// A program of the port's at an interface.
 struct Attached {
-    std::string program; ///< its name, as bpftool shows it
+    std::string program{}; ///< its name, as bpftool shows it
     uint32_t id = 0;
     bool at_remote = false; ///< else at the tap
     kernel::Hook hook = kernel::Hook::Ingress;
@@ -90,6 +90,8 @@ struct InspectedRule {
     uint64_t id = 0;    ///< counts up with each rule that the port is given, from 1
     uint32_t index = 0; ///< in the tables; a record's `rule`
     flow::Rule rule;
+    tapflow_flow_rule record{};               ///< as the tables have it
+    uint32_t counter = 0;                     ///< its index, with COUNT
     std::optional<FlowCount> count;           ///< since the rule was made, or its filters; only with COUNT
     std::vector<kernel::FilterPlace> filters; ///< with the flower classifier, where the rule has some
 };
@@ -164,6 +166,8 @@ class InspectedPort {
     explicit InspectedPort(std::unique_ptr<Objects> objects);
 
   private:
+    void add_present_counts(RuleSet &rules) const;
+
     std::unique_ptr<Objects> objects_;
 };
 

@@ -3,6 +3,8 @@
 
 #include "engine/counters.h"
 #include "engine/port_internal.h"
+#include "kernel/clock.h"
+#include "kernel/process.h"
 
 #include <algorithm>
 #include <array>
@@ -142,6 +144,8 @@ Result<void> Port::build(const PortOptions &options, const std::optional<kernel:
     if (!flows)
         return flows.error();
     flows_ = *std::move(flows);
+    if (auto identified = identify(options); !identified)
+        return identified;
     // Last of all: a tap that outlives its port must have been worth keeping.
     if (persist_)
         return tun_.set_persistent(true);
@@ -168,6 +172,41 @@ Result<void> Port::load_programs(const PortOptions &options) {
     if (!classifier)
         return classifier.error();
     classifier_ = *std::move(classifier);
+    return {};
+}
+
+Result<void> Port::identify(const PortOptions &options) {
+    const auto process = kernel::this_process();
+    if (!process)
+        return process.error();
+    auto home = home_ ? kernel::namespace_id(home_) : tap_namespace_;
+    if (!home)
+        return home.error();
+    uint32_t flags = 0;
+    const auto flag = [&flags](bool on, tapflow_identity_flag bit) { flags |= on ? uint32_t{bit} : 0U; };
+    flag(delivery() == kernel::Delivery::Ring, TAPFLOW_IDENTITY_RING);
+    flag(search() == kernel::RuleSearch::Flower, TAPFLOW_IDENTITY_FLOWER);
+    flag(layer() == kernel::Layer::Ip, TAPFLOW_IDENTITY_TUN);
+    flag(is_remote(), TAPFLOW_IDENTITY_REMOTE);
+    flag(persist_, TAPFLOW_IDENTITY_PERSIST);
+    flag(readopt_, TAPFLOW_IDENTITY_READOPT);
+    flag(existed_, TAPFLOW_IDENTITY_FOUND);
+    const auto put = [](auto &text, const std::string &from) { from.copy(text, sizeof(text) - 1); };
+    classifier_->identify([&](tapflow_port_identity &identity) {
+        put(identity.version, TAPFLOW_VERSION);
+        put(identity.device, options.device);
+        put(identity.process, kernel::this_process_name());
+        put(identity.remote, options.remote);
+        put(identity.why_not_ring, why_not_ring_);
+        identity.opened_ns = kernel::realtime_ns();
+        identity.pid = process->pid;
+        identity.pid_namespace = process->pid_namespace;
+        identity.process_start = process->start;
+        identity.flags = flags;
+        identity.home = {home->device, home->inode};
+        identity.tap_namespace = {tap_namespace_.device, tap_namespace_.inode};
+        identity.tap_ifindex = static_cast<uint32_t>(tap_.index);
+    });
     return {};
 }
 
@@ -218,6 +257,10 @@ Result<void> Port::set_queues(unsigned rx, unsigned tx) {
         classifier_->set_queue_stopped(i, false);
     if (auto set = tun_.set_queues(by_fd ? std::max(rx, tx) : tx); !set)
         return set.error();
+    classifier_->identify([=](tapflow_port_identity &identity) {
+        identity.rx_queues = static_cast<uint16_t>(rx);
+        identity.tx_queues = static_cast<uint16_t>(tx);
+    });
     if (by_fd) {
         readers_.clear(); // their queues may have gone
         readers_.resize(rx);

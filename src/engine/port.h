@@ -46,6 +46,7 @@ enum class RuleClassifier : uint8_t {
 struct PortOptions {
     kernel::Layer layer = kernel::Layer::Ethernet; ///< of the tap; a tun has no remote
     std::string iface = "dtap%d";                  ///< name of the tap; "%d" is filled in by the kernel
+    std::string device;                            ///< what the application calls the port; for who looks at it only
     std::string remote;                            ///< interface to stand in for; empty: local mode
     std::optional<MacAddress> mac;                 ///< the port's address; default: the remote's, or the tap's
     RxMode rx = RxMode::Auto;
@@ -167,6 +168,9 @@ class Port {
 
     /// Delivery by fd: frames for which a queue had no room since the tap was made. A tap that is gone has none.
     [[nodiscard]] uint64_t queue_drops() const;
+    /// Where the thread that polls a queue counts, for who looks at the port from outside.
+    [[nodiscard]] tapflow_queue_traffic &received(unsigned queue) const { return classifier_->state().received[queue]; }
+    [[nodiscard]] tapflow_queue_traffic &sent(unsigned queue) const { return classifier_->state().sent[queue]; }
     /// Counters of the classifier, in memory that it writes while one reads.
     [[nodiscard]] const tapflow_port_state &state() const { return classifier_->state(); }
 
@@ -175,6 +179,7 @@ class Port {
          const PortOptions &options);
     Result<void> build(const PortOptions &options, const std::optional<kernel::LinkInfo> &remote);
     Result<void> load_programs(const PortOptions &options);
+    Result<void> identify(const PortOptions &options);
     bool readers_are_alive();
     Result<void> attach_transmit_rules(bool on);
     Result<void> let_rules_act(bool on);

@@ -161,6 +161,10 @@ Result<void> Port::attach_anew(const kernel::NamespaceId &where) {
     tap_.index = found->index;
     tap_.name = found->name;
     tap_namespace_ = where;
+    classifier_->identify([this](tapflow_port_identity &identity) {
+        identity.tap_namespace = {tap_namespace_.device, tap_namespace_.inode};
+        identity.tap_ifindex = static_cast<uint32_t>(tap_.index);
+    });
     return attach_at_tap();
 }
 

@@ -80,14 +80,15 @@ Result<uint16_t> RewriteLists::acquire(const List &list) {
     return number;
 }
 
-void RewriteLists::release(uint16_t number) {
+bool RewriteLists::release(uint16_t number) {
     Use &use = by_number_[number - 1U]->second;
     if (--use.uses > 0)
-        return;
+        return false;
     use.used_since = use.waiting;
     if (!use.waiting)
         unused_.push_back(number);
     use.waiting = true;
+    return true;
 }
 
 } // namespace tapflow::engine

@@ -37,7 +37,8 @@ class RewriteLists {
     using List = std::vector<flow::Rewrite>;
     /// Errors: ENOSPC when 65,535 lists are in use, or in records that nobody reads.
     Result<uint16_t> acquire(const List &list);
-    void release(uint16_t number);
+    /// Returns whether no rule uses it any more; records may.
+    bool release(uint16_t number);
     /// Null for a number that stands for nothing.
     [[nodiscard]] const List *get(uint16_t number) const { return table_[number].load(std::memory_order_acquire); }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "engine/rss_contexts.h"
 
+#include "flow/stored_rule.h"
+
 #include <algorithm>
 #include <bit>
 #include <cerrno>
@@ -32,6 +34,7 @@ rss::RssConfig RssContexts::resolve(const flow::RssAction &action) const {
 Result<kernel::Fd> RssContexts::make_map(const flow::RssAction &action) const {
     auto tables = std::make_unique<tapflow_rss>();
     rss::build_tables(resolve(action), *tables);
+    flow::store(action, *tables);
     return kernel::create_constant_map("flow_context", std::as_bytes(std::span(tables.get(), 1)));
 }
 

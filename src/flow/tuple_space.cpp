@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "flow/tuple_space.h"
 
+#include "flow/stored_rule.h"
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -428,29 +430,12 @@ void TupleSpace::remove(uint32_t index) {
 }
 
 Attributes TupleSpace::attributes_of(uint32_t index) const {
-    const uint32_t list = use_of(at(index).mask).list;
-    return {list % TAPFLOW_FLOW_GROUPS, priority_of(at(index)),
-            list < TAPFLOW_FLOW_EGRESS ? Direction::Ingress : Direction::Egress};
+    return stored_attributes(at(index), use_of(at(index).mask).list);
 }
 
 Match TupleSpace::match_of(uint32_t index) const {
     const tapflow_flow_rule &rule = at(index);
-    const tapflow_flow_mask &mask = tables_.directory->masks[use_of(rule.mask).index];
-    Match match;
-    const auto put = [](tapflow_flow_key &key, size_t word, uint64_t value) {
-        std::memcpy(reinterpret_cast<uint8_t *>(&key) + 8 * word, &value, sizeof(value));
-    };
-    for (size_t i = 0; i < mask.word_count; i++) {
-        put(match.mask, mask.word[i], mask.bits[i]);
-        put(match.value, mask.word[i], rule.words[i]);
-    }
-    match.range_count = mask.range_count;
-    for (size_t i = 0; i < mask.range_count; i++) {
-        const uint64_t limits = rule.words[mask.word_count + i];
-        match.ranges[i] = {mask.range[i].word, mask.range[i].shift, mask.range[i].bits, static_cast<uint32_t>(limits),
-                           static_cast<uint32_t>(limits >> 32)};
-    }
-    return match;
+    return stored_match(rule, tables_.directory->masks[use_of(rule.mask).index]);
 }
 
 } // namespace tapflow::flow

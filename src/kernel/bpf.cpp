@@ -122,6 +122,21 @@ Result<Fd> create_ring_map(const char *name, size_t bytes) {
     return map;
 }
 
+Result<Fd> create_hash_map(const char *name, size_t key_bytes, size_t value_bytes, size_t entries) {
+    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
+    Fd map(bpf_map_create(BPF_MAP_TYPE_HASH, name, static_cast<uint32_t>(key_bytes), static_cast<uint32_t>(value_bytes),
+                          static_cast<uint32_t>(entries), &options));
+    if (!map)
+        return last_error(std::string("create BPF map ") + name);
+    return map;
+}
+
+Result<void> bind_map(int program_fd, int map_fd, const std::string &what) {
+    if (bpf_prog_bind_map(program_fd, map_fd, nullptr) < 0)
+        return last_error("bind " + what + " to its program");
+    return {};
+}
+
 Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::string &what, uint32_t first) {
     std::vector<uint32_t> keys(inner.size());
     std::iota(keys.begin(), keys.end(), first);

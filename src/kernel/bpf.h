@@ -42,6 +42,11 @@ Result<Fd> create_percpu_array(const char *name, size_t entry_bytes, size_t entr
 /// A BPF_MAP_TYPE_RINGBUF of `bytes`, a power of two and a multiple of the page size.
 Result<Fd> create_ring_map(const char *name, size_t bytes);
 
+/// A BPF_MAP_TYPE_HASH whose memory comes with its entries.
+Result<Fd> create_hash_map(const char *name, size_t key_bytes, size_t value_bytes, size_t entries);
+/// Keeps a map, which the program has no use for, as long as the program, and among its maps' ids.
+Result<void> bind_map(int program_fd, int map_fd, const std::string &what);
+
 /// Puts maps into the slots of an array of maps from `first` on, in one batch; returns once no program uses the former
 /// ones (kernel/bpf/syscall.c: maybe_wait_bpf_programs).
 Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::string &what, uint32_t first = 0);

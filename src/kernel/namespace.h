@@ -19,6 +19,12 @@ struct NamespaceId {
 };
 
 Result<NamespaceId> namespace_id(const Fd &netns);
+/// That of the calling thread.
+Result<NamespaceId> this_namespace();
+
+/// A descriptor of a namespace that some process is in, or that has a name (ip-netns(8)). `pid`: a process that may be
+/// in it or have it open, to look there first. Errors: ENOENT.
+Result<Fd> find_namespace(const NamespaceId &id, uint32_t pid = 0);
 
 /// Calls `act` with the calling thread in that namespace, or, when it is in another one, in a thread that ends there:
 /// nothing has to be put back, and so nothing can remain in a wrong one.

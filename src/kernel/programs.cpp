@@ -6,6 +6,7 @@
 #include "classify.skel.h"
 #include "classify_fd.skel.h"
 #include "flower_gate.skel.h"
+#include "kernel/skeleton.h"
 #include "steer.skel.h"
 #include "transmit_rules.skel.h"
 #include "tx_redirect.skel.h"
@@ -14,23 +15,6 @@
 #include <utility>
 
 namespace tapflow::kernel {
-namespace {
-
-/// A libbpf skeleton, destroyed with its owner.
-template <typename Skeleton, void (*Destroy)(Skeleton *)> struct SkeletonDeleter {
-    void operator()(Skeleton *skeleton) const { Destroy(skeleton); }
-};
-template <typename Skeleton, void (*Destroy)(Skeleton *)>
-using SkeletonPtr = std::unique_ptr<Skeleton, SkeletonDeleter<Skeleton, Destroy>>;
-
-Error load_error(const char *object) {
-    Error error = last_error(std::string("load BPF object ") + object);
-    error.detail = take_libbpf_warning();
-    return error;
-}
-
-} // namespace
-
 /// Programs and maps that both deliveries have; owned by the skeletons.
 struct Programs::Objects {
     SkeletonPtr<classify_bpf, classify_bpf__destroy> classify;

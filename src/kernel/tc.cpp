@@ -138,6 +138,21 @@ Result<std::vector<BpfFilter>> list_filters(Netlink &netlink, const LinkInfo &li
     return filters;
 }
 
+Result<std::vector<FilterProgram>> list_filter_programs(Netlink &netlink, const LinkInfo &link, Hook hook) {
+    std::vector<FilterProgram> programs;
+    auto answer = dump_filters(netlink, link, hook, [&](const nlmsghdr *header) {
+        const nlattr *options = nlmsg_find_attr(const_cast<nlmsghdr *>(header), sizeof(tcmsg), TCA_OPTIONS);
+        BpfFilter filter = parse_filter(header);
+        if (text_of(nlmsg_find_attr(const_cast<nlmsghdr *>(header), sizeof(tcmsg), TCA_KIND)) != "bpf")
+            return;
+        if (const auto id = value_in<uint32_t>(options, TCA_BPF_ID))
+            programs.push_back({std::move(filter), *id});
+    });
+    if (!answer)
+        return answer.error();
+    return programs;
+}
+
 Result<void> add_filter(Netlink &netlink, const BpfFilter &filter, int program_fd) {
     return put_filter(netlink, filter, program_fd, NLM_F_CREATE | NLM_F_EXCL, "add");
 }

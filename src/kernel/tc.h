@@ -58,6 +58,14 @@ Result<void> dump_filters(Netlink &netlink, const LinkInfo &link, Hook hook,
 /// the kind; of all chains. Empty where there is no such qdisc.
 Result<std::vector<BpfFilter>> list_filters(Netlink &netlink, const LinkInfo &link, Hook hook);
 
+/// A program that a bpf filter runs.
+struct FilterProgram {
+    BpfFilter filter;
+    uint32_t program = 0; ///< id
+};
+/// Those at a hook of an interface.
+Result<std::vector<FilterProgram>> list_filter_programs(Netlink &netlink, const LinkInfo &link, Hook hook);
+
 /// Adds the filter for the program behind `program_fd` (SCHED_CLS). Errors: EEXIST when the place is taken.
 Result<void> add_filter(Netlink &netlink, const BpfFilter &filter, int program_fd);
 /// Puts the program into the filter of that place, whoever's it is, or adds the filter, in one step.

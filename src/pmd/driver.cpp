@@ -38,6 +38,7 @@ int probe_primary(rte_vdev_device *vdev) {
     auto devargs = parse_devargs(rte_vdev_device_args(vdev), index, tun ? kernel::Layer::Ip : kernel::Layer::Ethernet);
     if (!devargs)
         return log_error(device, devargs.error());
+    devargs->port.device = device;
     auto opened = engine::Port::open(devargs->port);
     if (!opened)
         return log_error(device, opened.error());

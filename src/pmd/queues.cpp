@@ -51,11 +51,12 @@ uint64_t offloads_of_any_queue(const rte_eth_dev *dev) {
 /// Makes what the burst function needs of a queue that is set up. A configuration may have changed rings and fds since.
 void make_path(rte_eth_dev *dev, uint16_t index) {
     if (by_ring(dev))
-        process(dev).rx[index] = make_ring_path(port(dev).ring(index), port(dev).flows());
+        process(dev).rx[index] = make_ring_path(port(dev).ring(index), port(dev).received(index), port(dev).flows());
     else
         process(dev).fd[index] = {.reader = &port(dev).reader(index),
                                   .hash = hash_is_asked_for(dev) ? shared(dev).tables : nullptr,
                                   .rules = &port(dev).flows(),
+                                  .traffic = &port(dev).received(index),
                                   .cookie = port(dev).state().config.cookie};
 }
 
@@ -124,7 +125,7 @@ int tx_queue_setup(rte_eth_dev *dev, uint16_t index, uint16_t descriptors, unsig
     queue.deferred = conf->tx_deferred_start;
     dev->data->tx_queues[index] = &queue;
     if (dev->data->dev_started)
-        process(dev).tx[index] = make_tx_path(port(dev).tx_fd(index), is_tun(dev));
+        process(dev).tx[index] = make_tx_path(port(dev).tx_fd(index), port(dev).sent(index), is_tun(dev));
     return 0;
 }
 
@@ -158,7 +159,7 @@ int prepare_queues(rte_eth_dev *dev) {
     }
     for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++) {
         shared(dev).tx[i].stopped.store(shared(dev).tx[i].deferred, std::memory_order_relaxed);
-        process(dev).tx[i] = make_tx_path(port(dev).tx_fd(i), is_tun(dev));
+        process(dev).tx[i] = make_tx_path(port(dev).tx_fd(i), port(dev).sent(i), is_tun(dev));
     }
     dev->rx_pkt_burst = select_rx_burst(dev, offloads_of_any_queue(dev));
     dev->tx_pkt_burst = tx_burst;

@@ -115,6 +115,7 @@ template <bool Checksum> uint16_t rx_burst(void *opaque, rte_mbuf **packets, uin
     if (received > 0) {
         queue.packets.add(received);
         queue.bytes.add(bytes);
+        count_traffic(*path.traffic, received, bytes);
     }
     return received;
 }
@@ -126,14 +127,18 @@ template <eth_rx_burst_t Receive> uint16_t rx_burst_of_tun(void *opaque, rte_mbu
         rte_pktmbuf_adj(packets[i], RTE_ETHER_HDR_LEN);
         packets[i]->packet_type &= ~uint32_t{RTE_PTYPE_L2_MASK};
     }
-    static_cast<RxQueue *>(opaque)->bytes.add(-uint64_t{RTE_ETHER_HDR_LEN} * received);
+    auto &queue = *static_cast<RxQueue *>(opaque);
+    const auto &dev = rte_eth_devices[queue.port];
+    const uint64_t correction = -uint64_t{RTE_ETHER_HDR_LEN} * received;
+    queue.bytes.add(correction);
+    count_traffic(port(&dev).received(queue.id), 0, correction);
     return received;
 }
 
 } // namespace
 
-RingPath make_ring_path(const kernel::RingView &ring, const engine::FlowRules &rules) {
-    return {ring, &rules, std::make_unique_for_overwrite<uint8_t[]>(kRewriteScratch)};
+RingPath make_ring_path(const kernel::RingView &ring, tapflow_queue_traffic &traffic, const engine::FlowRules &rules) {
+    return {ring, &traffic, &rules, std::make_unique_for_overwrite<uint8_t[]>(kRewriteScratch)};
 }
 
 eth_rx_burst_t select_rx_burst(const rte_eth_dev *dev, uint64_t offloads) {

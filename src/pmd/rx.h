@@ -15,7 +15,7 @@ constexpr uint64_t kRxPortOffloads = kRxOffloads | RTE_ETH_RX_OFFLOAD_VLAN_FILTE
 constexpr uint64_t kRxVlanOffloads = RTE_ETH_RX_OFFLOAD_VLAN_STRIP | RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
 
 /// Allocates memory: a queue's path is made when its port starts. `rules` outlive it.
-RingPath make_ring_path(const kernel::RingView &ring, const engine::FlowRules &rules);
+RingPath make_ring_path(const kernel::RingView &ring, tapflow_queue_traffic &traffic, const engine::FlowRules &rules);
 
 /// The burst function of a port for a set of offloads: all its queues have the one.
 eth_rx_burst_t select_rx_burst(const rte_eth_dev *dev, uint64_t offloads);

@@ -110,6 +110,7 @@ uint16_t rx_burst_fd(void *opaque, rte_mbuf **packets, uint16_t wanted) {
     if (received > 0) {
         queue.packets.add(received);
         queue.bytes.add(bytes);
+        count_traffic(*path.traffic, received, bytes);
     }
     return received;
 }

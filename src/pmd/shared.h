@@ -33,6 +33,14 @@ struct Counter {
     void reset() { value.store(0, std::memory_order_relaxed); }
 };
 
+/// The same count for who looks at the port from outside, which no reset of statistics touches.
+inline void count_traffic(tapflow_queue_traffic &traffic, uint64_t packets, uint64_t bytes) {
+    const std::atomic_ref<__u64> all_packets(traffic.packets);
+    const std::atomic_ref<__u64> all_bytes(traffic.bytes);
+    all_packets.store(all_packets.load(std::memory_order_relaxed) + packets, std::memory_order_relaxed);
+    all_bytes.store(all_bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+}
+
 /// An Rx queue as ethdev hands it to the burst function.
 struct alignas(RTE_CACHE_LINE_SIZE) RxQueue {
     uint16_t port = 0;
@@ -99,6 +107,7 @@ constexpr size_t kRewriteScratch = TAPFLOW_FRAME_MAX + flow::kRewriteGrowthMax;
 /// What an Rx queue that is read from a ring needs in this process.
 struct RingPath {
     kernel::RingView ring;
+    tapflow_queue_traffic *traffic = nullptr;
     const engine::FlowRules *rules = nullptr; ///< for the packets whose headers they change
     std::unique_ptr<uint8_t[]> scratch;       ///< kRewriteScratch bytes for such a packet
 };
@@ -106,6 +115,7 @@ struct RingPath {
 /// What a Tx queue needs in this process.
 struct TxPath {
     int fd = -1;
+    tapflow_queue_traffic *traffic = nullptr;
     std::unique_ptr<uint8_t[]> scratch; ///< kScratchSize bytes for headers that differ from the mbuf's
     uint8_t link_header = 0;            ///< bytes of it at least: Ethernet's, or none on a tun device
 };

@@ -177,8 +177,9 @@ bool can_send_in_place(const rte_mbuf &packet) {
 
 } // namespace
 
-TxPath make_tx_path(int fd, bool tun) {
+TxPath make_tx_path(int fd, tapflow_queue_traffic &traffic, bool tun) {
     TxPath path;
+    path.traffic = &traffic;
     path.fd = fd;
     path.scratch = std::make_unique<uint8_t[]>(kScratchSize);
     path.link_header = tun ? 0 : RTE_ETHER_HDR_LEN;
@@ -218,6 +219,7 @@ uint16_t tx_burst(void *opaque, rte_mbuf **packets, uint16_t count) {
     if (sent > 0) {
         queue.packets.add(sent);
         queue.bytes.add(bytes);
+        count_traffic(*path.traffic, sent, bytes);
     }
     return i;
 }

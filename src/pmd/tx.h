@@ -16,7 +16,7 @@ constexpr uint64_t kTxOffloads = RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFL
 constexpr uint16_t kMaxTxSegments = 255;
 
 /// Makes what a Tx queue needs in this process.
-TxPath make_tx_path(int fd, bool tun);
+TxPath make_tx_path(int fd, tapflow_queue_traffic &traffic, bool tun);
 
 /// Writes packets to the queue's fd without blocking. Returns how many were taken, sent or dropped with a count; the
 /// rest is as the caller had it. The mbuf's data is never changed, so it may be shared or read-only.

@@ -187,6 +187,20 @@ void build_tables(const RssConfig &config, tapflow_rss &tables) {
         tables.flags |= TAPFLOW_RSS_INNERMOST;
     if (config.function == Function::SymmetricToeplitzSort)
         tables.flags |= pairs_to_sort(config.types);
+    tables.source.types = config.types;
+    tables.source.key_size = static_cast<uint8_t>(config.key.size());
+    std::copy(config.key.begin(), config.key.end(), tables.source.key);
+    tables.source.function = static_cast<uint8_t>(config.function);
+}
+
+RssConfig config_of(const tapflow_rss &tables) {
+    const tapflow_rss_source &source = tables.source;
+    const size_t key_size = std::min<size_t>(source.key_size, sizeof(source.key));
+    const size_t slots = std::min<size_t>(size_t{tables.reta_mask} + 1, TAPFLOW_RETA_MAX);
+    return {{source.key, source.key + key_size},
+            source.types,
+            {tables.reta, tables.reta + slots},
+            static_cast<Function>(source.function)};
 }
 
 } // namespace tapflow::rss

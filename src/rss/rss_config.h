@@ -92,5 +92,7 @@ Result<void> validate(const RssConfig &config, unsigned queues);
 /// for addresses, as in Intel's 82576. kL2Payload: what is not IP, over MAC addresses and EtherType. Fields that a
 /// Modifier leaves out count as zero; what is left of the pair is hashed as it is, whatever the function's symmetry.
 void build_tables(const RssConfig &config, tapflow_rss &tables);
+/// What such tables were made from. What is not a configuration (memory of another's) gives one that is not valid.
+RssConfig config_of(const tapflow_rss &tables);
 
 } // namespace tapflow::rss

@@ -4,7 +4,7 @@
 #include "kernel/loaded_classifier.h"
 #include "support/expected_record.h"
 #include "support/microsoft_rss.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/rss_samples.h"
 #include "support/seed.h"
 
@@ -44,7 +44,7 @@ TEST_P(Classify, SaysOfRandomAndMalformedPacketsWhatTheHostSays) {
     constexpr unsigned kPacketsEach = 2'600;
     auto random = seeded_random();
     LoadedClassifier classifier(GetParam(), kQueues);
-    RandomPackets packets(random);
+    packet::RandomPackets packets(random);
     std::array<size_t, TAPFLOW_CLASS_COUNT> seen{};
     size_t hashed = 0;
     for (unsigned c = 0; c < kConfigurations; c++) {

@@ -2,7 +2,7 @@
 // Rules in the classifier's program against the reference matcher, packet by packet.
 #include "kernel/flow_twins.h"
 #include "support/effort.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/random_rule.h"
 #include "support/seed.h"
 
@@ -17,7 +17,7 @@ void differential(kernel::Delivery delivery, unsigned sets, unsigned packets_eac
                   const RuleBounds &bounds) {
     auto random = seeded_random();
     FlowRig rig(delivery);
-    RandomPackets packets{std::mt19937_64(random())};
+    packet::RandomPackets packets{std::mt19937_64(random())};
     RandomRules rules(std::mt19937_64(random()), bounds);
     size_t acted = 0;
     sets = effort(sets);

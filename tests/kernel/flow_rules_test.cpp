@@ -366,7 +366,7 @@ TEST(FlowSteps, EndWith32RulesThatAct) {
 TEST(FlowCache, SaysTheSameOfRepeatedPacketsAndNothingThatHasChanged) {
     auto random = seeded_random();
     FlowRig rig;
-    RandomPackets packets{std::mt19937_64(random())};
+    packet::RandomPackets packets{std::mt19937_64(random())};
     RuleBounds bounds;
     bounds.queues = 16;
     bounds.groups = 3;

@@ -5,7 +5,7 @@
 #include "flow/text.h"
 #include "kernel/flow_rig.h"
 #include "support/expected_record.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 
 #include <gtest/gtest.h>
 #include <linux/pkt_cls.h>
@@ -170,7 +170,7 @@ class Twins {
 };
 
 /// One that can be run.
-inline packet::Bytes next_frame(RandomPackets &packets) {
+inline packet::Bytes next_frame(packet::RandomPackets &packets) {
     packet::Bytes frame = packets.next(15, 700);
     while (!can_be_run(frame))
         frame = packets.next(15, 700);

@@ -5,7 +5,7 @@
 #include "kernel/flower_rig.h"
 #include "support/effort.h"
 #include "support/kernel_version.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/random_rule.h"
 #include "support/seed.h"
 
@@ -186,7 +186,7 @@ TEST_F(FlowerRules, SayOfRandomPacketsWhatTheTablesAndTheReferenceMatcherSay) {
     bounds.directions = {flow::Direction::Ingress};
     Triplets triplets(ns);
     bounds.rewrites = triplets.by_ring(); // else they are refused by both
-    RandomPackets packets{std::mt19937_64(random())};
+    packet::RandomPackets packets{std::mt19937_64(random())};
     RandomRules rules(std::mt19937_64(random()), bounds);
     const unsigned sets = effort(400);
     for (unsigned set = 0; set < sets; set++) {

@@ -4,7 +4,7 @@
 #include "kernel/attachment.h"
 #include "kernel/port_fixture.h"
 #include "push_vlan.skel.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/rss_samples.h"
 #include "support/seed.h"
 
@@ -103,7 +103,7 @@ TEST_F(Traffic, FramesWithoutPayloadAndShortFrames) {
 TEST_F(Traffic, ShortRandomFramesMatchTheHost) {
     open();
     PacketSocket sender(ns, "tap0", {.receive = false});
-    RandomPackets packets(seeded_random());
+    packet::RandomPackets packets(seeded_random());
     for (unsigned i = 0; i < 10'000; i++) {
         const Bytes frame = packets.next(14, 120);
         ASSERT_TRUE(sender.send(frame)) << i;
@@ -117,7 +117,7 @@ TEST_F(Traffic, ShortRandomFramesMatchTheHost) {
 TEST_F(Traffic, LongNonLinearFramesOfEveryKindMatchTheHost) {
     open({.mtu = 9000});
     PacketSocket sender(ns, "tap0", {.receive = false, .vnet_hdr = true});
-    RandomPackets packets(seeded_random());
+    packet::RandomPackets packets(seeded_random());
     for (unsigned i = 0; i < 3000; i++) {
         const Bytes frame = packets.next(4200, 9000);
         VnetHeader offload;

@@ -5,7 +5,7 @@
 #include "flow/text.h"
 #include "pmd/flow_rig.h"
 #include "support/expected_record.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/random_rule.h"
 #include "support/seed.h"
 #include "support/wait.h"
@@ -67,7 +67,7 @@ class FlowRandom : public testing::TestWithParam<Mode> {
     std::mt19937_64 random = seeded_random();
 
   private:
-    RandomPackets packets_{std::mt19937_64(random())};
+    packet::RandomPackets packets_{std::mt19937_64(random())};
 };
 INSTANTIATE_TEST_SUITE_P(Modes, FlowRandom, testing::Values(Mode::Local, Mode::Remote),
                          [](const auto &instance) { return name_of(instance.param); });

@@ -2,7 +2,7 @@
 // The key as the classifiers make it against the reference's.
 #include "flow/reference_matcher.h"
 #include "flow/tables.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/seed.h"
 
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ tapflow_flow_key key_with(std::span<const uint8_t> frame, std::optional<TagBesid
 
 TEST(FlowKey, OfRandomAndMalformedPacketsIsTheReferences) {
     auto random = test::seeded_random();
-    test::RandomPackets packets(random);
+    packet::RandomPackets packets(random);
     std::array<size_t, 32> seen{};
     for (int i = 0; i < 200'000; i++) {
         const auto frame = packets.next(0, 1514);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "flow/text.h"
 
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/random_rule.h"
 #include "support/seed.h"
 
@@ -190,7 +190,7 @@ TEST(FlowText, EveryRuleIsReadBackAsItWas) {
 }
 
 TEST(FlowText, RulesMadeFromPacketsAreReadBackAsTheyWere) {
-    RandomPackets packets(seeded_random());
+    packet::RandomPackets packets(seeded_random());
     RandomRules rules(packets.random());
     for (int i = 0; i < 10000; i++) {
         const Rule rule = rules.next_for(flow::reference_key(packets.next(0, 1000)));

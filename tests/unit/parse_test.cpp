@@ -3,7 +3,7 @@
 
 #include "packet/build.h"
 #include "support/expected_record.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/seed.h"
 
 #include <gtest/gtest.h>
@@ -252,7 +252,7 @@ TEST(Parse, AFrameCutAnywhereIsTruncatedUntilItsHeadersAreComplete) {
 }
 
 TEST(Parse, RandomFramesAreNeverReadPastTheirEnd) {
-    RandomPackets packets(seeded_random());
+    packet::RandomPackets packets(seeded_random());
     std::array<size_t, TAPFLOW_CLASS_COUNT> seen{};
     for (unsigned i = 0; i < 50'000; i++) {
         const Bytes frame = packets.next(0, 700);

@@ -6,7 +6,7 @@
 #include "flow/text.h"
 #include "packet/build.h"
 #include "support/expected_record.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/seed.h"
 
 #include <gtest/gtest.h>
@@ -320,7 +320,7 @@ TEST(ReferenceKey, WhatIsNoTunnelOfOursHasNothingInner) {
 
 /// The parser for RSS looks through other tags, and takes a header's first four bytes for enough; what both see is one.
 TEST(ReferenceKey, AgreesWithTheParserForRss) {
-    RandomPackets packets(seeded_random());
+    packet::RandomPackets packets(seeded_random());
     size_t compared = 0;
     for (int i = 0; i < 50000; i++) {
         const Bytes frame = packets.next(0, 1000);

@@ -3,7 +3,7 @@
 
 #include "flow/text.h"
 #include "packet/build.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/random_rule.h"
 #include "support/seed.h"
 
@@ -165,7 +165,7 @@ TEST(ReferenceMatcher, RulesCanBeTakenAway) {
 }
 
 TEST(ReferenceMatcher, RulesMadeFromAPacketMatchIt) {
-    RandomPackets packets(seeded_random());
+    packet::RandomPackets packets(seeded_random());
     RandomRules rules(packets.random(), {.near_misses = 0});
     size_t matched = 0;
     for (int i = 0; i < 10000; i++) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/seed.h"
 #include "unit/rewrite_rig.h"
 
@@ -213,7 +213,7 @@ TEST(Rewrite, BuffersAndFramesThatAreTooSmallAreRefused) {
     EXPECT_TRUE(rewritten(received(untagged().truncate(14).bytes()), std::span<const Rewrite>()));
 }
 
-std::vector<Rewrite> random_changes(test::RandomPackets &packets) {
+std::vector<Rewrite> random_changes(packet::RandomPackets &packets) {
     std::vector<Rewrite> changes(packets.below(8));
     size_t pushes = 0;
     for (Rewrite &each : changes) {
@@ -231,7 +231,7 @@ std::vector<Rewrite> random_changes(test::RandomPackets &packets) {
 Received exactly(const Received &in) { return {in.record, Bytes(in.frame.begin(), in.frame.end())}; }
 
 TEST(Rewrite, OfAnyFrameFindsTheHeadersThatTheParserFinds) {
-    test::RandomPackets packets(test::seeded_random());
+    packet::RandomPackets packets(test::seeded_random());
     constexpr std::array kTagChanges{Kind::PopVlan, Kind::PushVlan};
     for (int i = 0; i < 20000; i++) {
         const bool beside = packets.chance(30);
@@ -263,7 +263,7 @@ TEST(Rewrite, OfAnyFrameFindsTheHeadersThatTheParserFinds) {
 }
 
 TEST(Rewrite, OfAFrameAndARecordThatContradictEachOtherStaysInsideTheFrame) {
-    test::RandomPackets packets(test::seeded_random());
+    packet::RandomPackets packets(test::seeded_random());
     const auto offset = [&](size_t size) {
         return static_cast<uint16_t>(packets.chance(10) ? packets.random()() : packets.below(size + 4));
     };

@@ -3,7 +3,7 @@
 #include "packet/build.h"
 #include "packet/segment.h"
 #include "support/expected_record.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/seed.h"
 
 #include <gtest/gtest.h>
@@ -88,7 +88,7 @@ TEST(TunnelSuperFrame, IsCutIntoWhatTheSenderWouldHaveSent) {
 // sanitizer: both are heap blocks of exactly their size).
 TEST(SuperFrame, RecordsOfRandomOffsetsStayInsideTheirMemory) {
     auto random = test::seeded_random();
-    test::RandomPackets packets(random);
+    packet::RandomPackets packets(random);
     size_t cut = 0;
     for (unsigned i = 0; i < 100'000; i++) {
         const Bytes frame = packets.next(15, 400);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "flow/tuple_space.h"
-#include "support/random_packet.h"
+#include "packet/random_packets.h"
 #include "support/random_rule.h"
 #include "support/seed.h"
 #include "unit/heap_tables.h"
@@ -18,7 +18,7 @@ using flow::Direction;
 using flow::Match;
 
 std::vector<tapflow_flow_key> random_keys(size_t count, std::mt19937_64 random) {
-    RandomPackets packets(random);
+    packet::RandomPackets packets(random);
     std::vector<tapflow_flow_key> keys;
     for (size_t i = 0; i < count; i++)
         keys.push_back(flow::reference_key(packets.next(14, 400)));

@@ -117,7 +117,10 @@ struct tapflow_flow_rule {
     __u16 context; /* with RSS: index of its tapflow_rss */
     __u16 rewrite; /* with REWRITE: number of its list of changes */
     __u32 group;   /* with JUMP */
-    __u32 reserved;
+    /* For who looks at the rule from outside. */
+    __u16 indirect_rss; /* number of the indirect action that its context is; 0: its own */
+    __u8 pass_through;  /* PASSTHRU was said */
+    __u8 reserved;
     /* The words of the key that the mask has, masked, in its order; behind them the ranges, low | high << 32. */
     __u64 words[TAPFLOW_FLOW_WORDS];
 };
@@ -220,6 +223,21 @@ struct tapflow_flow_counter {
 #define TAPFLOW_FLOW_COUNTER_CHUNKS (TAPFLOW_FLOW_RULE_CHUNKS + 1)
 #define TAPFLOW_FLOW_SHARED_COUNTERS TAPFLOW_FLOW_RULES_MAX
 #define TAPFLOW_FLOW_CONTEXTS 256
+
+/* A change to a packet's headers: see flow::Rewrite. */
+struct tapflow_flow_rewrite {
+    __u16 value;
+    __u8 kind;
+    __u8 reserved;
+    __u8 bytes[16];
+};
+/* The changes of one number, for who looks at them from outside: value of a hash map. */
+#define TAPFLOW_FLOW_REWRITES_MAX 32
+struct tapflow_flow_rewrites {
+    __u32 count;
+    struct tapflow_flow_rewrite list[TAPFLOW_FLOW_REWRITES_MAX];
+};
+#define TAPFLOW_FLOW_REWRITES_MAP "flow_rewrites"
 
 /* Rules that can act on one packet: searches that JUMP, PASSTHRU and rules without a fate begin anew. */
 #define TAPFLOW_FLOW_STEPS 32

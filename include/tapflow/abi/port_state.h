@@ -72,6 +72,17 @@ struct tapflow_queue_doorbell {
     __u32 rung;  /* written by BPF: the number of the sleep from which it has woken the reader */
 };
 
+/*
+ * What has passed a queue since the port was opened, for who looks at it from outside: written by the thread that polls
+ * the queue.
+ */
+struct tapflow_queue_traffic {
+    __u64 packets;
+    __u64 bytes;
+    __u64 reserved[6];
+};
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_queue_traffic) == 64, "a cache line for each queue");
+
 struct tapflow_port_state {
     struct tapflow_port_config config;
     struct tapflow_port_counters counters;
@@ -79,8 +90,10 @@ struct tapflow_port_state {
     struct tapflow_queue_counters queues[TAPFLOW_QUEUES_MAX];
     struct tapflow_queue_doorbell doorbells[TAPFLOW_QUEUES_MAX]; /* rx=ring */
     __u64 vlans[TAPFLOW_VLANS / 64];                             /* bit i of word j: VLAN ID 64 j + i is let in */
+    struct tapflow_queue_traffic received[TAPFLOW_QUEUES_MAX];
+    struct tapflow_queue_traffic sent[TAPFLOW_QUEUES_MAX];
 };
-TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_state) == 256 + 40 * TAPFLOW_QUEUES_MAX + TAPFLOW_VLANS / 8,
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_state) == 256 + (40 + 2 * 64) * TAPFLOW_QUEUES_MAX + TAPFLOW_VLANS / 8,
                       "layout shared with BPF");
 
 /* Room for the unicast and multicast addresses that the application adds to the port's own. */

@@ -10,6 +10,7 @@
 
 #define TAPFLOW_QUEUES_MAX 64
 #define TAPFLOW_RETA_MAX 512
+#define TAPFLOW_RSS_KEY_MAX 52
 
 /* Which fields of a packet are hashed: tapflow_rss::input. 0: the packet is not hashed, goes to reta[0], no hash. */
 enum tapflow_hash_input {
@@ -43,6 +44,27 @@ enum tapflow_hash_row {
     TAPFLOW_ROW_COUNT = 72,
 };
 
+/* Which of an RSS action's words were said: tapflow_rss_source::said. */
+enum tapflow_rss_said {
+    TAPFLOW_RSS_SAID_KEY = 1 << 0,
+    TAPFLOW_RSS_SAID_FUNCTION = 1 << 1,
+};
+
+/* What the tables of a configuration were made from, for who looks at them: packets have no use for it. */
+struct tapflow_rss_source {
+    __u64 types; /* of DPDK's RTE_ETH_RSS_* bits, see rss/rss_config.h */
+    __u8 key[TAPFLOW_RSS_KEY_MAX];
+    __u8 key_size;
+    __u8 function; /* of DPDK's enum rte_eth_hash_function */
+    __u8 reserved[2];
+    /* Of a rule's action, what was said, which the port's own configuration has filled up. */
+    __u64 said_types;
+    __u32 said_level;
+    __u16 said_queues; /* the first so many of the RETA are its list; 0: all queues */
+    __u16 said;        /* enum tapflow_rss_said */
+};
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_rss_source) == 80, "layout shared between processes");
+
 /*
  * The value of a one-entry array map. A new configuration is a new map, put into its outer map in one step, so a
  * packet sees all of the old one or all of the new one.
@@ -57,8 +79,9 @@ struct tapflow_rss {
     __u8 input[16];               /* enum tapflow_hash_input by enum tapflow_packet_class */
     __u32 flags;                  /* enum tapflow_rss_flag */
     __u8 reserved[8];
+    struct tapflow_rss_source source;
 };
-TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_rss) == 72 * 1024 + 1024 + 32, "layout shared with BPF");
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_rss) == 72 * 1024 + 1024 + 32 + 80, "layout shared with BPF");
 TAPFLOW_STATIC_ASSERT(TAPFLOW_CLASS_COUNT <= 16, "one input for each class");
 
 #endif

@@ -8,7 +8,7 @@
 #include <random>
 #include <utility>
 
-namespace tapflow::test {
+namespace tapflow::packet {
 
 /// A stream of random frames: well-formed ones of all classes, then some of them with bytes changed or an end cut off,
 /// and plain garbage.
@@ -17,8 +17,8 @@ class RandomPackets {
     explicit RandomPackets(std::mt19937_64 random) : random_(random) {}
 
     /// The next frame, of `shortest` to `longest` bytes.
-    packet::Bytes next(size_t shortest, size_t longest) {
-        packet::Bytes frame = chance(4) ? garbage(below(longest + 1)) : well_formed(longest);
+    Bytes next(size_t shortest, size_t longest) {
+        Bytes frame = chance(4) ? garbage(below(longest + 1)) : well_formed(longest);
         if (chance(25))
             for (size_t changes = 1 + below(4); changes > 0 && !frame.empty(); changes--)
                 frame[below(std::min<size_t>(frame.size(), 80))] = any<uint8_t>();
@@ -29,8 +29,8 @@ class RandomPackets {
     }
 
     /// The next one that nothing has been changed in, and that is complete.
-    packet::Bytes next_whole(size_t shortest, size_t longest) {
-        packet::Bytes frame;
+    Bytes next_whole(size_t shortest, size_t longest) {
+        Bytes frame;
         do
             frame = well_formed(longest);
         while (frame.size() > longest);
@@ -50,14 +50,14 @@ class RandomPackets {
             byte = any<uint8_t>();
     }
 
-    packet::Bytes garbage(size_t size) {
-        packet::Bytes bytes(size);
+    Bytes garbage(size_t size) {
+        Bytes bytes(size);
         fill(bytes);
         return bytes;
     }
 
-    packet::Bytes well_formed(size_t longest) {
-        packet::Packet packet = random_ethernet();
+    Bytes well_formed(size_t longest) {
+        Packet packet = random_ethernet();
         const size_t kind = below(100);
         if (kind < 6)
             return packet.arp(random_arp()).bytes();
@@ -70,10 +70,10 @@ class RandomPackets {
         return packet.raw(garbage(payload_size(longest))).bytes();
     }
 
-    packet::Packet random_ethernet() {
-        packet::Packet packet;
-        packet::Mac source;
-        packet::Mac destination;
+    Packet random_ethernet() {
+        Packet packet;
+        Mac source;
+        Mac destination;
         fill(source.bytes);
         fill(destination.bytes);
         packet.ether(destination, source);
@@ -81,8 +81,8 @@ class RandomPackets {
         return packet;
     }
 
-    packet::Arp random_arp() {
-        packet::Arp message{.operation = chance(70) ? static_cast<uint16_t>(1 + below(2)) : any<uint16_t>()};
+    Arp random_arp() {
+        Arp message{.operation = chance(70) ? static_cast<uint16_t>(1 + below(2)) : any<uint16_t>()};
         fill(message.sender_mac.bytes);
         fill(message.sender_ip.bytes);
         fill(message.target_mac.bytes);
@@ -90,11 +90,11 @@ class RandomPackets {
         return message;
     }
 
-    packet::Icmp random_icmp() { return {.type = any<uint8_t>(), .code = any<uint8_t>(), .rest = any<uint32_t>()}; }
+    Icmp random_icmp() { return {.type = any<uint8_t>(), .code = any<uint8_t>(), .rest = any<uint32_t>()}; }
 
     size_t payload_size(size_t longest) { return chance(30) ? below(longest) : below(std::min<size_t>(longest, 100)); }
 
-    void add_tags(packet::Packet &packet) {
+    void add_tags(Packet &packet) {
         size_t tags = chance(60) ? 0 : 1 + below(3);
         while (tags-- > 0)
             packet.vlan({.vid = any<uint16_t>(), .pcp = any<uint8_t>(), .tpid = tpid()});
@@ -102,8 +102,8 @@ class RandomPackets {
 
     uint16_t tpid() { return chance(50) ? 0x8100 : chance(90) ? 0x88a8 : 0x9100; }
 
-    void add_ipv4(packet::Packet &packet) {
-        packet::Ipv4 header;
+    void add_ipv4(Packet &packet) {
+        Ipv4 header;
         fill(header.src.bytes);
         fill(header.dst.bytes);
         header.dont_fragment = chance(30);
@@ -115,8 +115,8 @@ class RandomPackets {
         add_transport(packet);
     }
 
-    void add_ipv6(packet::Packet &packet) {
-        packet::Ipv6 header;
+    void add_ipv6(Packet &packet) {
+        Ipv6 header;
         fill(header.src.bytes);
         fill(header.dst.bytes);
         packet.ipv6(header);
@@ -126,8 +126,8 @@ class RandomPackets {
         add_transport(packet);
     }
 
-    void add_extension(packet::Packet &packet) {
-        const packet::Bytes options = garbage(chance(80) ? 6 : below(chance(80) ? 60 : 600));
+    void add_extension(Packet &packet) {
+        const Bytes options = garbage(chance(80) ? 6 : below(chance(80) ? 60 : 600));
         switch (below(chance(70) ? 3 : 5)) {
         case 0:
             packet.hop_by_hop(options);
@@ -147,7 +147,7 @@ class RandomPackets {
         }
     }
 
-    void add_transport(packet::Packet &packet) {
+    void add_transport(Packet &packet) {
         switch (below(10)) {
         case 0:
         case 1:
@@ -182,7 +182,7 @@ class RandomPackets {
     }
 
     /// One that is known. What is in it is as varied as what is not in one, and another tunnel now and then.
-    void add_tunnel(packet::Packet &packet) {
+    void add_tunnel(Packet &packet) {
         switch (below(6)) {
         case 0:
             packet.udp(any<uint16_t>(), 4789).raw({chance(90) ? uint8_t{8} : any<uint8_t>(), 0, 0, 0, 1, 2, 3, 0});
@@ -214,7 +214,7 @@ class RandomPackets {
         }
     }
 
-    void add_gre(packet::Packet &packet, uint16_t type, const packet::Bytes &inside) {
+    void add_gre(Packet &packet, uint16_t type, const Bytes &inside) {
         const auto flags = static_cast<uint8_t>(chance(90) ? any<uint8_t>() & 0xb0U : any<uint8_t>());
         const size_t options =
             ((flags & 0x80U) != 0 ? 4U : 0U) + ((flags & 0x20U) != 0 ? 4U : 0U) + ((flags & 0x10U) != 0 ? 4U : 0U);
@@ -224,26 +224,26 @@ class RandomPackets {
             .raw(inside);
     }
 
-    packet::Bytes inner_ipv4() {
-        packet::Packet packet;
+    Bytes inner_ipv4() {
+        Packet packet;
         add_ipv4(packet.ether());
         return inner(packet.raw(garbage(below(20))), 14);
     }
 
-    packet::Bytes inner_ipv6() {
-        packet::Packet packet;
+    Bytes inner_ipv6() {
+        Packet packet;
         add_ipv6(packet.ether());
         return inner(packet.raw(garbage(below(20))), 14);
     }
 
     static constexpr size_t kInnerLongest = 60; ///< payload
 
-    static packet::Bytes inner(const packet::Packet &packet, size_t skip) {
-        const packet::Bytes bytes = packet.bytes();
+    static Bytes inner(const Packet &packet, size_t skip) {
+        const Bytes bytes = packet.bytes();
         return {bytes.begin() + static_cast<ptrdiff_t>(skip), bytes.end()};
     }
 
     std::mt19937_64 random_;
 };
 
-} // namespace tapflow::test
+} // namespace tapflow::packet
