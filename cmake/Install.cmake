@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What `cmake --install` puts where, in two components: "plugin" is the DPDK driver with its guides, "development" the
-# library for programs without DPDK. Private headers (src/pmd, BPF skeletons) and tests stay here.
+# What `cmake --install` puts where, in two components: "plugin" is the DPDK driver with its guides and tapflowctl,
+# "development" the library for programs without DPDK. Private headers (src/pmd, BPF skeletons) and tests stay here.
 
 option(TAPFLOW_INSTALL_DPDK_PLUGIN "Install the plugin where EAL loads it without -d" OFF)
 
@@ -33,9 +33,19 @@ if(TAPFLOW_INSTALL_DPDK_PLUGIN)
   set(tapflow_plugin_destination ${TAPFLOW_DPDK_PLUGIN_DIR})
 endif()
 install(TARGETS rte_net_tapflow LIBRARY DESTINATION ${tapflow_plugin_destination} COMPONENT plugin)
-install(FILES LICENSE doc/user-guide.md doc/flow-rules.md doc/performance.md
+install(FILES LICENSE doc/user-guide.md doc/flow-rules.md doc/performance.md doc/tapflowctl.schema.json
   DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT plugin)
 install(DIRECTORY LICENSES DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT plugin)
+
+install(TARGETS tapflowctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT plugin)
+set(tapflowctl_documents ${CMAKE_BINARY_DIR}/tools/tapflowctl)
+install(FILES ${tapflowctl_documents}/tapflowctl.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT plugin)
+install(FILES ${tapflowctl_documents}/completion.bash RENAME tapflowctl
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT plugin)
+install(FILES ${tapflowctl_documents}/completion.zsh RENAME _tapflowctl
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions COMPONENT plugin)
+install(FILES ${tapflowctl_documents}/completion.fish RENAME tapflowctl.fish
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT plugin)
 
 target_include_directories(tapflow INTERFACE
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/tapflow>)

@@ -38,7 +38,8 @@ set(CPACK_DEBIAN_PLUGIN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PLUGIN_PACKAGE_DEPENDS "${pinned}")
 set(CPACK_COMPONENT_PLUGIN_DESCRIPTION "DPDK TAP port with RSS and rte_flow in eBPF
 A poll-mode driver for TAP interfaces that hashes packets and chooses their
-queues as a hardware NIC does, and takes rte_flow rules, in the kernel.")
+queues as a hardware NIC does, and takes rte_flow rules, in the kernel.
+tapflowctl shows what its ports do, and why.")
 file(WRITE ${CMAKE_BINARY_DIR}/debian/triggers "activate-noawait ldconfig\n")
 set(CPACK_DEBIAN_PLUGIN_PACKAGE_CONTROL_EXTRA ${CMAKE_BINARY_DIR}/debian/triggers)
 

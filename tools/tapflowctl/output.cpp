@@ -60,20 +60,6 @@ std::string excerpt(std::string_view text) {
     return text.size() <= limit ? printable(text) : printable(text.substr(0, limit)) + "...";
 }
 
-const char *remedy_of(const Error &error) {
-    switch (error.code) {
-    case EPERM:
-    case EACCES:
-        return "run it as root, or with CAP_SYS_ADMIN, CAP_BPF and CAP_NET_ADMIN";
-    case EPROTO:
-        return "use the tapflowctl of the version that the port has been made with";
-    case ENODEV:
-        return "\"tapflowctl list\" shows all ports";
-    default:
-        return "";
-    }
-}
-
 } // namespace
 
 int fail(std::string_view what, std::string_view why, std::string_view remedy) {
@@ -87,7 +73,7 @@ int fail(std::string_view what, std::string_view why, std::string_view remedy) {
 }
 
 int fail(const Error &error) {
-    fail(error.message(), "", remedy_of(error));
+    fail(error.message(), "");
     return error.code == ENODEV ? kFound : kNotDone;
 }
 

@@ -17,7 +17,7 @@ constexpr size_t kLineWidth = 80;
 
 /// "tapflowctl: <what>: <why>; <remedy>" on stderr, whatever is in the texts in one line. Returns kNotDone.
 int fail(std::string_view what, std::string_view why, std::string_view remedy = {});
-/// The same for an error of the library, with what can be done about it. Returns kFound if there is no such port.
+/// The same for an error of the library. Returns kFound if there is no such port.
 int fail(const Error &error);
 
 /// Members keep the order in which they are put in.
