@@ -245,12 +245,14 @@ static __always_inline void describe(const struct sk_buff *skb, const struct tap
 /* Whether the filter agrees with the headers of a packet. They are linear where the classifier has needed them. */
 static __always_inline int wants_headers(const struct sk_buff *skb, struct trace_slot *slot,
                                          const struct tapflow_trace_event *event) {
-    __u32 linear = skb->len - skb->data_len;
+    __u64 linear = skb->len - skb->data_len;
     __u16 tag[2]; /* EtherType and TCI */
     __u32 vlan = 0;
     if (linear > TRACE_HEAD_BYTES)
         linear = TRACE_HEAD_BYTES;
-    if (linear == 0 || bpf_probe_read_kernel(slot->head, linear, skb->data))
+    __asm__ volatile("" : "+r"(linear)); /* the compiler knows its bounds, Linux 6.1 has lost them */
+    linear &= 2 * TRACE_HEAD_BYTES - 1;
+    if (linear == 0 || bpf_probe_read_kernel(slot->head, (__u32)linear, skb->data))
         return 0;
     tapflow_parse(slot->head, slot->head + linear, event->vlan_proto, &slot->packet);
     __builtin_memcpy(tag, slot->head + 12, sizeof(tag));

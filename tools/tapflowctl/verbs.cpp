@@ -7,6 +7,7 @@ void add_verbs(CLI::App &app, Invocation &run) {
     add_list(app, run);
     add_show(app, run);
     add_rules(app, run);
+    add_trace(app, run);
     add_save(app, run);
     add_completion(app, run);
     add_man(app, run);
