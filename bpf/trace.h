@@ -94,6 +94,11 @@ static __always_inline int trace_wants_headers(const struct tapflow_packet *pack
     return !(fields & TAPFLOW_TRACE_PORTS) || trace_wants_ports(packet);
 }
 
+/* Whether the filter has to do with what is decided. */
+static __always_inline int trace_asks_decision(void) {
+    return options.filter.flags_mask || options.filter.fields & ~(__u32)TAPFLOW_TRACE_HEADERS;
+}
+
 /* Whether the filter agrees with what has been decided. */
 static __always_inline int trace_wants_decision(const struct tapflow_trace_event *event) {
     const volatile struct tapflow_trace_filter *filter = &options.filter;

@@ -121,6 +121,38 @@ TEST_P(Trace, NamesTheRuleThatActed) {
     EXPECT_EQ(acted, (std::array{2U, 12U, 12U, 12U, 12U}));
 }
 
+/// Ports whose rules are flower filters.
+class TraceOfFlower : public Trace {
+  protected:
+    void SetUp() override {
+        Trace::SetUp();
+        static const bool lacks_flower = !has_flower();
+        if (!IsSkipped() && lacks_flower)
+            GTEST_SKIP() << "kernel lacks flower";
+    }
+};
+
+TEST_P(TraceOfFlower, NamesTheRuleThatActed) {
+    open(GetParam(), RuleClassifier::Flower);
+    const std::array rules{
+        rule_of(
+            "ingress group 0 priority 3 pattern eth / ipv4 / udp dst is 53 / end actions mark id 7 / queue index 2 / "
+            "end"),
+        rule_of("ingress group 0 priority 4 pattern eth / ipv4 / tcp / end actions drop / end"),
+        rule_of("ingress group 0 priority 5 pattern eth / ipv6 / end actions mark id 9 / queue index 1 / end")};
+    for (const flow::Rule &rule : rules)
+        ASSERT_NE(tested->rules().create(rule).flow, nullptr);
+    const auto tracer = trace();
+    std::array<unsigned, 4> acted{};
+    for (const Bytes &frame : various()) {
+        const Traced told = expect_told(*tracer, frame);
+        ASSERT_LT(told.event.rule_id, acted.size());
+        acted.at(told.event.rule_id)++;
+        EXPECT_EQ((told.event.flags & TAPFLOW_DECIDED_RULE_DROP) != 0, told.event.rule_id == 2);
+    }
+    EXPECT_EQ(acted, (std::array{14U, 12U, 12U, 12U}));
+}
+
 TEST_P(Trace, SaysWhoGetsAPacketAndWhyOthersDoNot) {
     open_case();
     const bool remote = GetParam().remote;
@@ -369,6 +401,7 @@ std::vector<TraceCase> cases(const std::vector<bool> &remotes) {
 }
 std::string name_of(const testing::TestParamInfo<TraceCase> &instance) { return instance.param.name(); }
 INSTANTIATE_TEST_SUITE_P(Ports, Trace, testing::ValuesIn(cases({false, true})), name_of);
+INSTANTIATE_TEST_SUITE_P(Ports, TraceOfFlower, testing::ValuesIn(cases({false, true})), name_of);
 INSTANTIATE_TEST_SUITE_P(Ports, TraceOfLocal, testing::ValuesIn(cases({false})), name_of);
 INSTANTIATE_TEST_SUITE_P(Ports, TraceOfRemote, testing::ValuesIn(cases({true})), name_of);
 

@@ -125,24 +125,24 @@ inline Decided decided(const std::optional<Delivered> &delivered) {
     return result;
 }
 
+/// Whether the kernel has flower filters, tried in the calling thread's namespace.
+inline bool has_flower() {
+    engine::PortOptions options;
+    options.iface = "probe%d";
+    options.classifier = RuleClassifier::Flower;
+    auto port = engine::Port::open(options);
+    if (!port && port.error().code == ENOENT)
+        return false;
+    must(std::move(port));
+    return true;
+}
+
 class FlowerRules : public InNetNs {
   protected:
     void SetUp() override {
         static const bool lacks_flower = !has_flower();
         if (lacks_flower)
             GTEST_SKIP() << "kernel lacks flower";
-    }
-
-  private:
-    static bool has_flower() {
-        engine::PortOptions options;
-        options.iface = "probe%d";
-        options.classifier = RuleClassifier::Flower;
-        auto port = engine::Port::open(options);
-        if (!port && port.error().code == ENOENT)
-            return false;
-        must(std::move(port));
-        return true;
     }
 };
 
