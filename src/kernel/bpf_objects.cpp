@@ -124,7 +124,8 @@ Result<TestRun> test_run(int program, std::span<const uint8_t> frame) {
                 .data_size_in = static_cast<uint32_t>(frame.size()), .ctx_out = &context,
                 .ctx_size_out = sizeof(context), .repeat = 1);
     if (bpf_prog_test_run_opts(program, &options) < 0)
-        return last_error("run a BPF program on a frame of " + std::to_string(frame.size()) + " bytes");
+        return Error{errno, "run a BPF program on a frame",
+                     errno == EINVAL ? "the kernel's test run takes none that is so short or so long" : ""};
     TestRun result{static_cast<int32_t>(options.retval), {}};
     std::copy(std::begin(context.cb), std::end(context.cb), result.cb.begin());
     return result;

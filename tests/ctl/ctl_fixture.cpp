@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -51,13 +52,13 @@ void expect_refused(const Said &said, int status) {
         EXPECT_TRUE(each == '\n' || static_cast<unsigned char>(each) >= 0x20) << "control character in: " << said.err;
 }
 
-nlohmann::json valid_json(const Said &said, const std::string &verb) {
+nlohmann::ordered_json valid_json(const Said &said, const std::string &verb) {
     EXPECT_EQ(said.err, "");
     Process validate({TAPFLOW_CTL_TESTS "/validate", TAPFLOW_SCHEMA, verb});
     validate.write(said.out);
     validate.close_stdin();
     EXPECT_EQ(validate.wait(), 0) << validate.output() << said.out;
-    return nlohmann::json::parse(said.out);
+    return nlohmann::ordered_json::parse(said.out);
 }
 
 std::string replaced(std::string text, const Replacements &replacements) {
@@ -77,6 +78,16 @@ std::string replaced(std::string text, const Replacements &replacements) {
     return text;
 }
 
+void blank(nlohmann::ordered_json &json, const std::vector<std::string> &names) {
+    if (!json.is_structured())
+        return;
+    for (const auto &[name, member] : json.items())
+        if (json.is_object() && std::find(names.begin(), names.end(), name) != names.end() && !member.is_structured())
+            member = nullptr;
+        else
+            blank(member, names);
+}
+
 void expect_golden(const std::string &name, const std::string &text) {
     const std::string path = std::string(TAPFLOW_CTL_TESTS "/golden/") + name;
     if (std::getenv("TAPFLOW_UPDATE_GOLDEN") != nullptr)
@@ -84,11 +95,15 @@ void expect_golden(const std::string &name, const std::string &text) {
     EXPECT_EQ(text, contents(path)) << "not as " << path;
 }
 
-void CtlTest::open(engine::PortOptions options, unsigned queues) {
-    options.iface = "tap0";
+engine::PortOptions CtlTest::named(const std::string &tap) {
+    engine::PortOptions options;
+    options.iface = tap;
     options.device = "net_tap0";
-    if (!options.mac)
-        options.mac = MacAddress{{2, 0, 0, 0, 0, 1}};
+    options.mac = MacAddress{{2, 0, 0, 0, 0, 1}};
+    return options;
+}
+
+void CtlTest::open(const engine::PortOptions &options, unsigned queues) {
     port = must(engine::Port::open(options));
     must(port->set_queues(queues, 1));
     for (unsigned queue = 0; queue < queues; queue++)

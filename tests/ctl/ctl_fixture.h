@@ -30,19 +30,22 @@ Said tapflowctl_unprivileged(std::vector<std::string> arguments);
 /// It has not been done, and one line says why.
 void expect_refused(const Said &said, int status = 2);
 /// JSON of which the schema says that it is that verb's.
-nlohmann::json valid_json(const Said &said, const std::string &verb);
+nlohmann::ordered_json valid_json(const Said &said, const std::string &verb);
 
 /// All matches of POSIX extended regular expressions, one expression after the other. "\1" is not known: what stays is
 /// outside of the match.
 using Replacements = std::vector<std::pair<std::string, std::string>>;
 std::string replaced(std::string text, const Replacements &replacements);
+/// The values of all members of these names, wherever they are.
+void blank(nlohmann::ordered_json &json, const std::vector<std::string> &names);
 /// The text is that of tests/ctl/golden/NAME. TAPFLOW_UPDATE_GOLDEN=1 writes that file instead.
 void expect_golden(const std::string &name, const std::string &text);
 
-/// A port "tap0", known to its application as "net_tap0", of which everything is the same in each run that can be.
+/// A port known to its application as "net_tap0", of which everything is the same in each run that can be.
 class CtlTest : public InNetNs {
   protected:
-    void open(engine::PortOptions options = {}, unsigned queues = 2);
+    void open(const engine::PortOptions &options = named("tap0"), unsigned queues = 2);
+    static engine::PortOptions named(const std::string &tap);
     /// "pattern ... / end actions ... / end", in group 0 unless it says otherwise.
     const engine::Flow *create(const std::string &rule);
     /// So many UDP packets of 60 bytes to a port, from the kernel to the application.

@@ -18,6 +18,8 @@ struct ListOptions {
     bool names = false;
 };
 
+bool is_started(const engine::InspectedPort &port) { return (port.state().config.flags & TAPFLOW_PORT_STARTED) != 0; }
+
 Json port_json(const engine::InspectedPort &port) {
     const engine::PortIdentity identity = port.identity();
     Json json{{"name", port.name()},         {"here", port.is_here()}, {"device", identity.device},
@@ -28,7 +30,7 @@ Json port_json(const engine::InspectedPort &port) {
     json["classifier"] = classifier_name(identity);
     json["rx_queues"] = identity.rx_queues;
     json["tx_queues"] = identity.tx_queues;
-    json["started"] = (port.state().config.flags & TAPFLOW_PORT_STARTED) != 0;
+    json["started"] = is_started(port);
     return json;
 }
 
@@ -47,17 +49,31 @@ void print_json(const engine::FoundPorts &found) {
     print_document(json);
 }
 
+const char *state_name(const engine::InspectedPort &port) {
+    if (port.owner() != engine::Owner::Running)
+        return owner_name(port.owner());
+    return is_started(port) ? "started" : "stopped";
+}
+
 void print_table(const engine::FoundPorts &found) {
     using Align = Table::Align;
-    Table table(
-        {{"TAP"}, {"DEVICE"}, {"REMOTE"}, {"RX", Align::Right}, {"TX", Align::Right}, {"BY"}, {"RULES"}, {"PROCESS"}});
+    Table table({{"TAP"},
+                 {"DEVICE"},
+                 {"REMOTE"},
+                 {"RX", Align::Right},
+                 {"TX", Align::Right},
+                 {"DELIVERY"},
+                 {"RULES"},
+                 {"PID", Align::Right},
+                 {"PROCESS"},
+                 {"STATE"}});
     for (const engine::InspectedPort &port : found.ports) {
         const engine::PortIdentity identity = port.identity();
-        const bool started = (port.state().config.flags & TAPFLOW_PORT_STARTED) != 0;
-        table.add({printable(port.name()) + (port.is_here() ? "" : " (elsewhere)"), printable(identity.device),
+        table.add({printable(port.name()) + (port.is_here() ? "" : " (elsewhere)"),
+                   identity.device.empty() ? "-" : printable(identity.device),
                    identity.is_remote ? printable(identity.remote) : "-", std::to_string(identity.rx_queues),
                    std::to_string(identity.tx_queues), delivery_name(identity), classifier_name(identity),
-                   process_text(identity, port.owner()) + (started ? "" : ", stopped")});
+                   std::to_string(identity.pid), printable(identity.process), state_name(port)});
     }
     if (!table.empty())
         print(table.text());
@@ -100,7 +116,9 @@ void add_list(CLI::App &app, Invocation &run) {
     const auto options = std::make_shared<ListOptions>();
     add_json(*verb, options->json);
     verb->add_flag("--names", options->names)->group("");
-    verb->footer("Exit code 1: there is no port, or one whose process is gone.\n"
+    verb->footer("STATE is that of the port, or of its process where that is gone, or cannot be\n"
+                 "seen from this pid namespace.\n"
+                 "Exit code 1: there is no port, or one whose process is gone.\n"
                  "\n"
                  "Examples:\n"
                  "  tapflowctl list\n"

@@ -60,6 +60,40 @@ std::string excerpt(std::string_view text) {
     return text.size() <= limit ? printable(text) : printable(text.substr(0, limit)) + "...";
 }
 
+std::string dump(const Json &json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+/// In one line.
+std::string flat(const Json &json) {
+    std::string text;
+    if (json.is_object())
+        for (const auto &[name, member] : json.items())
+            text += (text.empty() ? "" : ", ") + dump(name) + ": " + flat(member);
+    else if (json.is_array())
+        for (const Json &member : json)
+            text += (text.empty() ? "" : ", ") + flat(member);
+    else
+        return dump(json);
+    return json.is_object() ? '{' + text + '}' : '[' + text + ']';
+}
+
+/// What fits into the rest of a line is there, numbers fill lines, and everything else has a line of its own. `used`:
+/// of the first line.
+std::string indented(const Json &json, size_t indent, size_t used) {
+    const std::string line = flat(json);
+    if (!json.is_structured() || used + line.size() + 1 <= kLineWidth)
+        return line;
+    const std::string end = '\n' + std::string(indent, ' ');
+    const std::string margin = end + "  ";
+    if (json.is_array() && std::all_of(json.begin(), json.end(), [](const Json &each) { return each.is_number(); }))
+        return '[' + margin + wrap(line.substr(1, line.size() - 2), indent + 2) + end + ']';
+    std::string text;
+    for (const auto &[name, member] : json.items()) {
+        const std::string begin = json.is_object() ? dump(name) + ": " : "";
+        text += (text.empty() ? "" : ",") + margin + begin + indented(member, indent + 2, indent + 2 + begin.size());
+    }
+    return json.is_object() ? '{' + text + end + '}' : '[' + text + end + ']';
+}
+
 } // namespace
 
 int fail(std::string_view what, std::string_view why, std::string_view remedy) {
@@ -81,10 +115,12 @@ Json document(std::string_view verb) { return {{"tapflow", TAPFLOW_VERSION}, {"v
 
 void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
-void print_document(const Json &json) { print(json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n'); }
+std::string document_text(const Json &json) { return indented(json, 0, kLineWidth) + '\n'; }
+
+void print_document(const Json &json) { print(document_text(json)); }
 
 void print_line(const Json &json) {
-    print(json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+    print(dump(json) + '\n');
     std::fflush(stdout);
 }
 

@@ -27,7 +27,8 @@ Json document(std::string_view verb);
 
 /// Onto stdout.
 void print(std::string_view text);
-/// A document, indented.
+/// A document in lines for eyes and diff(1): what is short has one.
+std::string document_text(const Json &json);
 void print_document(const Json &json);
 /// One document of a stream, in one line, which goes out at once.
 void print_line(const Json &json);

@@ -265,7 +265,8 @@ std::string tx_table(const engine::InspectedPort &port, const Seen &seen) {
 
 std::string port_text(const engine::InspectedPort &port, const Seen &seen) {
     const engine::PortIdentity &identity = seen.identity;
-    std::string text = bold(printable(port.name())) + ": " + printable(identity.device) + ", tapflow " +
+    std::string text = bold(printable(port.name())) + ": " +
+                       (identity.device.empty() ? "" : printable(identity.device) + ", ") + "tapflow " +
                        printable(identity.version) + '\n';
     text += line("process", process_text(identity, seen.owner) + ", opened " + time_text(identity.opened_ns));
     std::string tap = link_text(seen.tap, identity.tap_namespace, "");
@@ -305,7 +306,7 @@ std::string port_text(const engine::InspectedPort &port, const Seen &seen) {
     std::array<char, 16> factor{};
     std::snprintf(factor.data(), factor.size(), "%.2f", most.factor);
     text += line("imbalance", std::string(factor.data()) + ": queue " + std::to_string(most.queue) + " has " +
-                                  plural(most.slots, "slot"));
+                                  std::to_string(most.slots) + " of " + plural(seen.rss.reta.size(), "slot"));
     bool first = true;
     for (const Counter &counter : kCounters) {
         const uint64_t count = engine::read_counter(port.state().counters.*counter.member);
