@@ -9,7 +9,14 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct sk_buff {
+    unsigned int len;
+    unsigned int data_len; /* what of it is not linear */
+    int skb_iif;
+    char cb[48];
     __u8 ip_summed : 2;
+    __u8 vlan_present : 1; /* until 6.1 */
+    __u16 vlan_proto;
+    __u16 vlan_tci;
     __u16 csum_start; /* from head */
     __u16 csum_offset;
     __u16 inner_network_header; /* from head */
@@ -19,7 +26,13 @@ struct sk_buff {
 };
 
 struct skb_shared_info {
+    unsigned short gso_size;
     unsigned int gso_type;
+};
+
+struct qdisc_skb_cb { /* sk_buff::cb, as long as the packet is with traffic control */
+    __u16 tc_classid;
+    unsigned char data[20]; /* __sk_buff::cb */
 };
 
 #pragma clang attribute pop

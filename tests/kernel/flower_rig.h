@@ -25,17 +25,19 @@ inline flow::Rule rule_of(const std::string &text) { return must(flow::parse_rul
 
 /// A started, promiscuous port with a way to send it packets.
 struct TestedPort {
-    TestedPort(const NetNs &ns, const std::string &iface, RuleClassifier classifier, const std::string &remote = {})
+    TestedPort(const NetNs &ns, const std::string &iface, RuleClassifier classifier, const std::string &remote = {},
+               engine::RxMode rx = engine::RxMode::Auto, size_t ring_bytes = 1U << 20U)
         : config(rss_config(rss::kAllTypes, rss::round_robin_reta(kQueues))) {
         engine::PortOptions options;
         options.iface = iface;
         options.classifier = classifier;
         options.remote = remote;
+        options.rx = rx;
         port = must(engine::Port::open(options));
         must(port->set_queues(kQueues, 1));
         by_ring = port->delivery() == kernel::Delivery::Ring;
         for (unsigned queue = 0; queue < kQueues; queue++)
-            must(by_ring ? port->set_ring(queue, 1U << 20U) : port->set_reader(queue, 512));
+            must(by_ring ? port->set_ring(queue, ring_bytes) : port->set_reader(queue, 512));
         must(port->set_promiscuous(true));
         must(port->start(config, true));
         if (remote.empty())
@@ -123,24 +125,24 @@ inline Decided decided(const std::optional<Delivered> &delivered) {
     return result;
 }
 
+/// Whether the kernel has flower filters, tried in the calling thread's namespace.
+inline bool has_flower() {
+    engine::PortOptions options;
+    options.iface = "probe%d";
+    options.classifier = RuleClassifier::Flower;
+    auto port = engine::Port::open(options);
+    if (!port && port.error().code == ENOENT)
+        return false;
+    must(std::move(port));
+    return true;
+}
+
 class FlowerRules : public InNetNs {
   protected:
     void SetUp() override {
         static const bool lacks_flower = !has_flower();
         if (lacks_flower)
             GTEST_SKIP() << "kernel lacks flower";
-    }
-
-  private:
-    static bool has_flower() {
-        engine::PortOptions options;
-        options.iface = "probe%d";
-        options.classifier = RuleClassifier::Flower;
-        auto port = engine::Port::open(options);
-        if (!port && port.error().code == ENOENT)
-            return false;
-        must(std::move(port));
-        return true;
     }
 };
 

@@ -28,6 +28,11 @@ enum tapflow_decision_flag {
     TAPFLOW_DECIDED_QUEUE_STOPPED = 1 << 12,
     TAPFLOW_DECIDED_NO_QUEUE = 1 << 13,
     TAPFLOW_DECIDED_OVERSIZE = 1 << 14,
+    TAPFLOW_DECIDED_UNSUPPORTED_GSO = 1 << 15,
+    TAPFLOW_DECIDED_RING_FULL = 1 << 16,
+    TAPFLOW_DECIDED_RING_STUCK = 1 << 17, /* the kernel gets it instead */
+
+    TAPFLOW_DECIDED_QUEUE = 1 << 18, /* there is a queue, whether the packet has reached it or not */
 };
 #define TAPFLOW_DECISION_CLASS_SHIFT 24
 
