@@ -273,10 +273,9 @@ std::optional<RingFill> InspectedPort::ring(unsigned queue) const {
         reinterpret_cast<const std::atomic<uint64_t> *>(static_cast<std::byte *>(memory->data()) + page);
     RingFill fill;
     fill.bytes = info->entries;
-    const uint64_t released = reader->released.load(std::memory_order_acquire);
-    fill.delivered = reader->position.load(std::memory_order_relaxed);
+    fill.delivered = reader->position.load(std::memory_order_acquire);
     fill.produced = producer->load(std::memory_order_acquire);
-    fill.used = std::min<size_t>(fill.produced - released, fill.bytes);
+    fill.used = std::min<size_t>(fill.produced - fill.delivered, fill.bytes);
     return fill;
 }
 

@@ -75,7 +75,7 @@ struct Attached {
 /// How full a queue's ring is.
 struct RingFill {
     size_t bytes = 0;       ///< its size
-    size_t used = 0;        ///< bytes that wait to be given back by the reader
+    size_t used = 0;        ///< bytes that wait for the reader; what it has read it gives back an eighth at a time
     uint64_t produced = 0;  ///< bytes since the ring was made
     uint64_t delivered = 0; ///< of these, what the reader has read
 };
