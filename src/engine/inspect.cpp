@@ -42,15 +42,25 @@ Result<kernel::Mapping> view(int map, size_t bytes, const std::string &name) {
     return kernel::Mapping::create(map, 0, bytes, false, "BPF map " + name);
 }
 
+NamespaceId id_of(const tapflow_namespace &space) { return {space.device, space.inode}; }
+
+/// Whether the calling thread is in that namespace, and not in a later one that has its number.
+bool is_this_namespace(const tapflow_namespace &space) {
+    const auto here = kernel::this_namespace();
+    return here && *here == id_of(space) && (space.cookie == 0 || kernel::this_namespace_cookie() == space.cookie);
+}
+
 /// A socket for requests in that namespace; that of the kernel's only one has no number.
-Result<std::unique_ptr<kernel::Netlink>> netlink_in(const NamespaceId &where, uint32_t pid) {
-    if (where == NamespaceId{})
+Result<std::unique_ptr<kernel::Netlink>> netlink_in(const tapflow_namespace &where, uint32_t pid) {
+    if (id_of(where) == NamespaceId{})
         return kernel::Netlink::open();
-    auto netns = kernel::find_namespace(where, pid);
+    auto netns = kernel::find_namespace(id_of(where), pid);
     if (!netns)
         return netns.error();
     std::unique_ptr<kernel::Netlink> netlink;
     auto opened = kernel::in_namespace(*netns, [&]() -> Result<void> {
+        if (!is_this_namespace(where))
+            return Error{ENOENT, "find the port's network namespace", "it has gone"};
         auto socket = kernel::Netlink::open();
         if (!socket)
             return socket.error();
@@ -149,7 +159,7 @@ std::optional<kernel::LinkInfo> InspectedPort::Objects::link_in(const tapflow_na
                                                                 uint32_t pid) const {
     if (index <= 0)
         return std::nullopt;
-    auto netlink = netlink_in({where.device, where.inode}, pid);
+    auto netlink = netlink_in(where, pid);
     if (!netlink)
         return std::nullopt;
     auto link = kernel::get_link(**netlink, index);
@@ -176,12 +186,8 @@ std::string InspectedPort::name() const {
 }
 
 bool InspectedPort::is_here() const {
-    const tapflow_port_identity told = objects_->read_identity();
-    const NamespaceId where{told.tap_namespace.device, told.tap_namespace.inode};
-    if (where == NamespaceId{})
-        return true;
-    const auto here = kernel::this_namespace();
-    return here && *here == where;
+    const tapflow_namespace where = objects_->read_identity().tap_namespace;
+    return id_of(where) == NamespaceId{} || is_this_namespace(where);
 }
 
 std::vector<Attached> InspectedPort::attached() const {
@@ -201,7 +207,7 @@ std::vector<Attached> InspectedPort::attached() const {
                 add({.id = link.program, .at_remote = link.ifindex == remote_index, .hook = link.hook, .tcx = true});
     const auto add_filters = [&](const std::optional<kernel::LinkInfo> &link, const tapflow_namespace &where,
                                  bool at_remote) {
-        auto netlink = netlink_in({where.device, where.inode}, told.pid);
+        auto netlink = netlink_in(where, told.pid);
         if (!link || !netlink)
             return;
         for (const kernel::Hook hook : {kernel::Hook::Ingress, kernel::Hook::Egress}) {
@@ -226,7 +232,7 @@ std::vector<Attached> InspectedPort::attached() const {
 Result<std::unique_ptr<kernel::Netlink>> InspectedPort::netlink(bool at_remote) const {
     const tapflow_port_identity told = objects_->read_identity();
     const tapflow_namespace &where = at_remote ? told.home : told.tap_namespace;
-    return netlink_in({where.device, where.inode}, told.pid);
+    return netlink_in(where, told.pid);
 }
 
 // ---- maps
@@ -458,7 +464,7 @@ void InspectedPort::Objects::add_filters(RuleSet &rules) const {
     const tapflow_namespace &where = is_remote ? told.home : told.tap_namespace;
     const auto link =
         link_in(where, static_cast<int>(is_remote ? state_memory->config.remote_ifindex : told.tap_ifindex), told.pid);
-    auto netlink = netlink_in({where.device, where.inode}, told.pid);
+    auto netlink = netlink_in(where, told.pid);
     if (!link || !netlink)
         return;
     const auto filters =
@@ -630,7 +636,11 @@ Result<FoundPorts> find_ports() {
         objects->identity = *std::move(identity);
         objects->state = *std::move(state);
         objects->programs = std::move(programs[id]);
-        found.ports.emplace_back(std::move(objects));
+        InspectedPort port(std::move(objects));
+        // Of a process that has ended nothing may be left but programs that the kernel is about to free.
+        if (port.owner() == Owner::Gone && !port.tap() && port.attached().empty())
+            continue;
+        found.ports.push_back(std::move(port));
     }
     if (found.ports.empty() && trouble)
         return *trouble;

@@ -203,8 +203,8 @@ Result<void> Port::identify(const PortOptions &options) {
         identity.pid_namespace = process->pid_namespace;
         identity.process_start = process->start;
         identity.flags = flags;
-        identity.home = {home->device, home->inode};
-        identity.tap_namespace = {tap_namespace_.device, tap_namespace_.inode};
+        identity.home = {home->device, home->inode, kernel::this_namespace_cookie()};
+        identity.tap_namespace = identity.home;
         identity.tap_ifindex = static_cast<uint32_t>(tap_.index);
     });
     return {};

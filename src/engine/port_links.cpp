@@ -161,8 +161,14 @@ Result<void> Port::attach_anew(const kernel::NamespaceId &where) {
     tap_.index = found->index;
     tap_.name = found->name;
     tap_namespace_ = where;
-    classifier_->identify([this](tapflow_port_identity &identity) {
-        identity.tap_namespace = {tap_namespace_.device, tap_namespace_.inode};
+    uint64_t cookie = 0;
+    if (const auto there = tun_.netns())
+        (void)kernel::in_namespace(*there, [&cookie]() -> Result<void> {
+            cookie = kernel::this_namespace_cookie();
+            return {};
+        });
+    classifier_->identify([this, cookie](tapflow_port_identity &identity) {
+        identity.tap_namespace = {tap_namespace_.device, tap_namespace_.inode, cookie};
         identity.tap_ifindex = static_cast<uint32_t>(tap_.index);
     });
     return attach_at_tap();

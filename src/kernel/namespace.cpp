@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <exception>
@@ -78,6 +79,15 @@ Result<Fd> find_namespace(const NamespaceId &id, uint32_t pid) {
 Result<NamespaceId> this_namespace() {
     const Fd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     return namespace_id(here);
+}
+
+uint64_t this_namespace_cookie() {
+    const Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    uint64_t cookie = 0;
+    socklen_t size = sizeof(cookie);
+    if (!socket || getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) < 0)
+        return 0;
+    return cookie;
 }
 
 Result<void> in_namespace(const Fd &netns, const std::function<Result<void>()> &act) {

@@ -22,6 +22,10 @@ Result<NamespaceId> namespace_id(const Fd &netns);
 /// That of the calling thread.
 Result<NamespaceId> this_namespace();
 
+/// What tells the calling thread's namespace from all that there have been and will be (SO_NETNS_COOKIE). 0: the
+/// kernel does not say.
+uint64_t this_namespace_cookie();
+
 /// A descriptor of a namespace that some process is in, or that has a name (ip-netns(8)). `pid`: a process that may be
 /// in it or have it open, to look there first. Errors: ENOENT.
 Result<Fd> find_namespace(const NamespaceId &id, uint32_t pid = 0);

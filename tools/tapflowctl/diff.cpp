@@ -238,8 +238,8 @@ void add_diff(CLI::App &app, Invocation &run) {
                  "where flows go that are sampled from the rules and at random. Exit code 1: there are differences.\n"
                  "\n"
                  "Examples:\n"
-                 "  tapflowctl save dtap0 >before.json; tapflowctl diff before.json dtap0\n"
-                 "  tapflowctl diff dtap0 dtap1 --flows 100000");
+                 "  tapflowctl diff dtap0 dtap1 --flows 100000\n"
+                 "  tapflowctl save dtap0 >before.json; tapflowctl diff before.json dtap0");
     verb->callback([options, &run] { run.status = diff(*options); });
 }
 

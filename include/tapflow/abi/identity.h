@@ -28,10 +28,11 @@ enum tapflow_identity_flag {
     TAPFLOW_IDENTITY_FOUND = 1 << 6,   /* the tap was there before the port */
 };
 
-/* A network namespace, as namespaces(7) tells them from each other. */
+/* A network namespace, as namespaces(7) tells them from each other while they exist. */
 struct tapflow_namespace {
     __u64 device;
-    __u64 inode;
+    __u64 inode;  /* may be another's when this one is gone */
+    __u64 cookie; /* SO_NETNS_COOKIE: never another's; 0: not known */
 };
 
 /* Texts end with a zero byte. */
@@ -57,6 +58,6 @@ struct tapflow_port_identity {
     char why_not_ring[160]; /* why rx=auto came to deliver by fd */
     __u64 reserved[8];
 };
-TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_identity) == 424, "layout shared between processes");
+TAPFLOW_STATIC_ASSERT(sizeof(struct tapflow_port_identity) == 440, "layout shared between processes");
 
 #endif
