@@ -515,6 +515,15 @@ Result<RuleSet> InspectedPort::rules() const {
     return rules;
 }
 
+Result<uint64_t> InspectedPort::rule_generation() const {
+    MappedTables tables;
+    auto directory = view(map("flow_directory"), sizeof(tapflow_flow_directory), "flow_directory");
+    if (!directory)
+        return directory.error();
+    tables.directory = *std::move(directory);
+    return generation_of(tables);
+}
+
 void InspectedPort::add_present_counts(RuleSet &rules) const {
     objects_->add_counts(rules);
     if (identity().search == kernel::RuleSearch::Flower)

@@ -157,6 +157,8 @@ class InspectedPort {
     /// That of rules (tapflow_flow_rule::context). Errors: ENOENT.
     [[nodiscard]] Result<RssState> rss_context(uint16_t context) const;
     [[nodiscard]] Result<RuleSet> rules() const;
+    /// RuleSet::generation as it is now, without reading the rules.
+    [[nodiscard]] Result<uint64_t> rule_generation() const;
     /// The counts alone, by rule index: cheaper, for who asks again and again.
     [[nodiscard]] std::map<uint32_t, FlowCount> counts(const RuleSet &rules) const;
 

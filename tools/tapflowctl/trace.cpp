@@ -2,6 +2,7 @@
 #include "tapflowctl/options.h"
 #include "tapflowctl/output.h"
 #include "tapflowctl/pcapng.h"
+#include "tapflowctl/signals.h"
 #include "tapflowctl/trace_event.h"
 #include "tapflowctl/trace_filter.h"
 #include "tapflowctl/verbs.h"
@@ -11,13 +12,10 @@
 #include "packet/parse.h"
 
 #include <poll.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <memory>
@@ -48,19 +46,6 @@ uint64_t realtime_offset() {
     clock_gettime(CLOCK_REALTIME, &now);
     return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<uint64_t>(now.tv_nsec) -
            kernel::monotonic_ns();
-}
-
-/// The signals that end a trace in order, as a descriptor.
-Result<kernel::Fd> stop_signals() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGHUP);
-    kernel::Fd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!fd || sigprocmask(SIG_BLOCK, &signals, nullptr) < 0)
-        return last_error("wait for signals");
-    return fd;
 }
 
 /// Where events go: lines, JSON, a capture file.
@@ -195,7 +180,7 @@ int trace(const TraceArguments &arguments) {
     const auto port = engine::find_port(arguments.port);
     if (!port)
         return fail(port.error());
-    const auto signals = stop_signals();
+    const auto signals = signals_as_fd();
     if (!signals)
         return fail(signals.error());
     engine::TraceOptions options;

@@ -11,6 +11,7 @@ void add_verbs(CLI::App &app, Invocation &run) {
     add_verify(app, run);
     add_balance(app, run);
     add_diff(app, run);
+    add_watch(app, run);
     add_trace(app, run);
     add_save(app, run);
     add_doctor(app, run);
