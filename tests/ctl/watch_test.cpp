@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -30,7 +32,10 @@ class Terminal {
             throw std::runtime_error("tmux does not start: " + server_.output_tail());
         wait_for("^ready>");
     }
-    ~Terminal() { (void)run_command(command({"kill-server"})); }
+    ~Terminal() {
+        (void)run_command(command({"kill-server"}));
+        std::filesystem::remove_all(directory_);
+    }
     Terminal(const Terminal &) = delete;
     Terminal &operator=(const Terminal &) = delete;
 
@@ -63,11 +68,17 @@ class Terminal {
   private:
     [[nodiscard]] std::vector<std::string> command(const std::vector<std::string> &arguments) const {
         // -N: only the server that is a child.
-        std::vector<std::string> all{"tmux", "-L", socket_, "-f", "/dev/null"};
+        std::vector<std::string> all{"tmux", "-S", directory_ + "/socket", "-f", "/dev/null"};
         if (arguments[0] != "-D")
             all.emplace_back("-N");
         all.insert(all.end(), arguments.begin(), arguments.end());
         return all;
+    }
+    static std::string new_directory() {
+        std::string name = testing::TempDir() + "tapflow-watch-XXXXXX";
+        if (mkdtemp(name.data()) == nullptr)
+            throw_errno("mkdtemp");
+        return name;
     }
     std::string say(const std::vector<std::string> &arguments) const {
         const CommandResult result = run_command(command(arguments));
@@ -75,7 +86,7 @@ class Terminal {
         return result.output;
     }
 
-    std::string socket_ = "tapflow-watch-" + std::to_string(getpid());
+    std::string directory_ = new_directory();
     Process server_;
 };
 
