@@ -12,5 +12,7 @@ namespace tapflow::ctl {
 CLI::Option *add_json(CLI::App &verb, bool &json);
 /// The positional argument IFACE: a port's tap, device or remote, as engine::find_port() takes it.
 CLI::Option *add_port(CLI::App &verb, std::string &port);
+/// For a time in seconds. CLI::Range lets "nan" pass.
+CLI::Validator seconds_between(double least, double most);
 
 } // namespace tapflow::ctl

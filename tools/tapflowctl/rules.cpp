@@ -275,7 +275,7 @@ void add_rules(CLI::App &app, Invocation &run) {
         ->capture_default_str();
     verb->add_option("--interval", options->interval, "Count for so long, and show packets and bits per second")
         ->type_name("SECONDS")
-        ->check(CLI::Range(0.01, 86400.0));
+        ->check(seconds_between(0.01, 86400));
     add_json(*verb, options->json);
     verb->allow_extras(); // for refuse_change() to answer
     verb->footer("A rule counts if it has a COUNT action. The words are testpmd's, and with\n"

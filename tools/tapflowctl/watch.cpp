@@ -180,7 +180,7 @@ void add_watch(CLI::App &app, Invocation &run) {
     add_port(*verb, arguments->port)->required();
     verb->add_option("--interval", arguments->interval, "Count for so long each time")
         ->type_name("SECONDS")
-        ->check(CLI::Range(0.1, 3600.0))
+        ->check(seconds_between(0.1, 3600))
         ->capture_default_str();
     verb->add_option("-n,--count", arguments->count, "Stop after so many times")
         ->type_name("N")
