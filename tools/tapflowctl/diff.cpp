@@ -148,6 +148,7 @@ void compare_settings(const SavedState &a, const SavedState &b, Differences &out
 
 void compare_flows(const SavedState &a, const SavedState &b, const DiffOptions &options, Differences &out) {
     constexpr size_t kExamples = 10;
+    constexpr size_t kLongest = 300; // payloads decide nothing, and examples are shown
     Side of_a(a);
     Side of_b(b);
     packet::RandomPackets packets{std::mt19937_64(options.seed)};
@@ -161,7 +162,7 @@ void compare_flows(const SavedState &a, const SavedState &b, const DiffOptions &
         if (!rules.empty() && packets.chance(50))
             frame = flow::example_frame(rules[packets.below(rules.size())]->match, packets.random());
         if (!frame)
-            frame = packets.next_whole(60, 1514);
+            frame = packets.next_whole(60, kLongest);
         const auto queue_a = of_a.queue_of(*frame);
         const auto queue_b = of_b.queue_of(*frame);
         if (queue_a == queue_b)
