@@ -60,13 +60,19 @@ Decision decision_of(const std::array<uint32_t, 5> &words, const std::map<uint32
 }
 
 std::string number_or_none(const std::optional<uint32_t> &number) { return number ? std::to_string(*number) : "none"; }
+std::string hash_or_none(const std::optional<uint32_t> &hash) {
+    std::array<char, 16> text{};
+    if (hash)
+        std::snprintf(text.data(), text.size(), "0x%08x", *hash);
+    return hash ? text.data() : "none";
+}
 std::string rule_text(uint64_t id) {
     return id == 0 ? "none" : id == UINT64_MAX ? "one that is not listed" : std::to_string(id);
 }
 
 uint64_t destination_of(std::span<const uint8_t> frame) {
     uint64_t address = 0;
-    if (frame.size() >= 14 || frame.size() >= 6)
+    if (frame.size() >= 6)
         std::memcpy(&address, frame.data(), 6);
     return address;
 }
@@ -149,7 +155,7 @@ std::vector<Difference> differences(const Decision &a, const Decision &b) {
     compare("kernel gets it", a.kernel, b.kernel, yes_or_no);
     compare("obstacle", a.obstacle, b.obstacle, [](Obstacle obstacle) { return std::string(text_of(obstacle)); });
     compare("class", a.packet_class, b.packet_class, [](uint8_t value) { return std::string(rss::class_name(value)); });
-    compare("hash", a.hash, b.hash, number_or_none);
+    compare("hash", a.hash, b.hash, hash_or_none);
     compare("queue", a.queue, b.queue, number);
     compare("rule", a.rule, b.rule, rule_text);
     compare("mark", a.mark, b.mark, number_or_none);

@@ -16,8 +16,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <set>
 #include <thread>
+#include <tuple>
 
 namespace tapflow::engine {
 
@@ -597,6 +599,25 @@ Result<ForeignPort> check_version(const Candidate &candidate, bool &readable) {
     return port;
 }
 
+/// The kernel frees a closed port's programs a moment later, when its tap, or the number of its tap's namespace, may
+/// already be another port's. Of several at one place, those that sit there are meant.
+void drop_closed(std::vector<InspectedPort> &ports) {
+    using Place = std::tuple<uint64_t, uint64_t, int>;
+    std::map<Place, std::vector<InspectedPort>> by_place;
+    for (InspectedPort &port : ports) {
+        const PortIdentity identity = port.identity();
+        by_place[{identity.tap_namespace.device, identity.tap_namespace.inode, identity.tap_ifindex}].push_back(
+            std::move(port));
+    }
+    ports.clear();
+    for (auto &[place, at_one] : by_place) {
+        const auto is_attached = [](const InspectedPort &port) { return !port.attached().empty(); };
+        if (at_one.size() > 1 && std::any_of(at_one.begin(), at_one.end(), is_attached))
+            std::erase_if(at_one, [&](const InspectedPort &port) { return !is_attached(port); });
+        std::move(at_one.begin(), at_one.end(), std::back_inserter(ports));
+    }
+}
+
 } // namespace
 
 Result<FoundPorts> find_ports() {
@@ -653,6 +674,7 @@ Result<FoundPorts> find_ports() {
     }
     if (found.ports.empty() && trouble)
         return *trouble;
+    drop_closed(found.ports);
     // Names are asked of the kernel: once for each.
     std::vector<std::pair<std::pair<bool, std::string>, InspectedPort>> named;
     for (InspectedPort &port : found.ports)

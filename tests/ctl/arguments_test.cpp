@@ -86,6 +86,27 @@ TEST(CtlArguments, WhatCannotBeDoneIsRefusedInOneLine) {
         {"rules", "del", "tap0", "1", "--force"},
         {"save"},
         {"save", "a", "b"},
+        {"explain"},
+        {"explain", "tap0"},
+        {"explain", "tap0", "--online", "arp 10.0.0.1 > 10.0.0.2"},
+        {"verify"},
+        {"verify", "tap0", "-n", "-1"},
+        {"verify", "tap0", "-n", "many"},
+        {"verify", "tap0", "--seed", "1e3"},
+        {"verify", "tap0", "--pcap", "a.pcap", "-n", "3"},
+        {"verify", "tap0", "--show", "-1"},
+        {"balance"},
+        {"balance", "tap0"},
+        {"balance", "tap0", "--pcap"},
+        {"diff"},
+        {"diff", "tap0"},
+        {"diff", "a", "b", "c"},
+        {"diff", "a", "b", "--flows", "-1"},
+        {"gc", "a", "b"},
+        {"gc", "--dry-run", "--yes"},
+        {"metrics", "tap0"},
+        {"metrics", "--listen"},
+        {"metrics", "--listen", "0", "--json"},
         {"completion", "csh"},
         {"completion"},
     };
@@ -106,8 +127,22 @@ TEST(CtlArguments, RulesAreTheApplications) {
 }
 
 TEST(CtlArguments, WithoutPrivilegesTheMissingCapabilityIsNamed) {
-    for (const std::vector<std::string> &arguments : std::vector<std::vector<std::string>>{
-             {"list"}, {"list", "--json"}, {"show"}, {"show", "tap0"}, {"rules", "tap0"}, {"save", "tap0"}}) {
+    for (const std::vector<std::string> &arguments :
+         std::vector<std::vector<std::string>>{{"list"},
+                                               {"list", "--json"},
+                                               {"show"},
+                                               {"show", "tap0"},
+                                               {"rules", "tap0"},
+                                               {"save", "tap0"},
+                                               {"explain", "tap0", "arp 10.0.0.1 > 10.0.0.2"},
+                                               {"explain", "tap0", "arp 10.0.0.1 > 10.0.0.2", "--offline", "--json"},
+                                               {"verify", "tap0"},
+                                               {"balance", "tap0", "--pcap", "missing.pcap"},
+                                               {"diff", "tap0", "tap1"},
+                                               {"gc"},
+                                               {"gc", "tap0", "--yes"},
+                                               {"metrics"},
+                                               {"metrics", "--listen", "0"}}) {
         SCOPED_TRACE(testing::PrintToString(arguments));
         const Said said = tapflowctl_unprivileged(arguments);
         expect_refused(said);

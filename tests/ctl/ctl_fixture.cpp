@@ -107,7 +107,8 @@ void CtlTest::open(const engine::PortOptions &options, unsigned queues) {
     port = must(engine::Port::open(options));
     must(port->set_queues(queues, 1));
     for (unsigned queue = 0; queue < queues; queue++)
-        must(port->set_ring(queue, 1U << 16U));
+        must(port->delivery() == kernel::Delivery::Ring ? port->set_ring(queue, 1U << 16U)
+                                                        : port->set_reader(queue, 64));
     must(port->start(rss_config(rss::kIpv4 | rss::kIpv4Udp, rss::round_robin_reta(queues)), true));
 }
 

@@ -75,10 +75,19 @@ TEST_F(CtlList, APortOfAnotherVersionIsNamedAndNotRead) {
         return each["abi"] == 4711;
     })) << list;
     EXPECT_NE(tapflowctl({"list"}).out.find("tables of version 4711"), std::string::npos);
-    for (const char *verb : {"show", "rules", "save"}) {
-        const Said said = tapflowctl({verb, "tapforeign"});
+    for (const std::vector<std::string> &arguments :
+         std::vector<std::vector<std::string>>{{"show", "tapforeign"},
+                                               {"rules", "tapforeign"},
+                                               {"save", "tapforeign"},
+                                               {"explain", "tapforeign", "arp 10.0.0.1 > 10.0.0.2"},
+                                               {"verify", "tapforeign"},
+                                               {"balance", "tapforeign", "--pcap", "/dev/null"},
+                                               {"diff", "tapforeign", "tapforeign"},
+                                               {"gc", "tapforeign", "--yes"}}) {
+        SCOPED_TRACE(arguments.front());
+        const Said said = tapflowctl(arguments);
         EXPECT_NE(said.status, 0);
-        EXPECT_EQ(said.out, "");
+        expect_refused(said, said.status); // 1 where other tests have ports that can be read
     }
 }
 

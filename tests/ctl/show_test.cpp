@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ctl/ctl_fixture.h"
+#include "ctl/opener.h"
 #include "tapflowctl/output.h"
 
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <algorithm>
 
 namespace tapflow::test {
 namespace {
@@ -83,46 +81,6 @@ TEST_F(CtlShow, APortThatThereIsNotIsFound1) {
     expect_refused(said, 1);
     EXPECT_NE(said.err.find("tap0"), std::string::npos) << "the ports that there are are named: " << said.err;
 }
-
-/// A process that opens a port and then does nothing; it ends with the test.
-class Opener {
-  public:
-    explicit Opener(const engine::PortOptions &options) {
-        std::array<int, 2> done{};
-        if (pipe(done.data()) != 0)
-            throw_errno("pipe");
-        const Fd read_end(done[0]);
-        Fd write_end(done[1]);
-        pid_ = fork();
-        if (pid_ == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            const auto port = engine::Port::open(options);
-            if (port && write(write_end.get(), "", 1) == 1)
-                for (;;)
-                    pause();
-            _exit(1);
-        }
-        write_end.reset();
-        char byte = 0;
-        opened_ = read(read_end.get(), &byte, 1) == 1;
-    }
-    Opener(const Opener &) = delete;
-    Opener &operator=(const Opener &) = delete;
-    ~Opener() { kill(); }
-
-    [[nodiscard]] bool opened() const { return opened_; }
-    void kill() {
-        if (pid_ <= 0)
-            return;
-        ::kill(pid_, SIGKILL);
-        waitpid(pid_, nullptr, 0);
-        pid_ = -1;
-    }
-
-  private:
-    pid_t pid_ = -1;
-    bool opened_ = false;
-};
 
 TEST_F(CtlShow, WhatAKilledProcessHasLeft) {
     engine::PortOptions options = named("tap0");

@@ -2,6 +2,7 @@
 // "tapflowctl trace" as a program.
 #include "ctl/captured.h"
 #include "ctl/ctl_fixture.h"
+#include "ctl/files.h"
 
 #include "support/wait.h"
 #include "tapflowctl/pcapng.h"
@@ -11,7 +12,6 @@
 
 #include <csignal>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -19,24 +19,6 @@ namespace tapflow::test {
 namespace {
 
 using packet::Bytes;
-
-/// A directory that goes with the test.
-class TemporaryDirectory {
-  public:
-    TemporaryDirectory() {
-        std::string name = testing::TempDir() + "tapflow-trace-XXXXXX";
-        if (mkdtemp(name.data()) == nullptr)
-            throw_errno("mkdtemp");
-        path_ = name;
-    }
-    ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-    TemporaryDirectory(const TemporaryDirectory &) = delete;
-    TemporaryDirectory &operator=(const TemporaryDirectory &) = delete;
-    [[nodiscard]] std::string file(const std::string &name) const { return path_ / name; }
-
-  private:
-    std::filesystem::path path_;
-};
 
 std::string read_file(const std::string &path) {
     std::ifstream file(path, std::ios::binary);

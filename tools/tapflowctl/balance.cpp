@@ -10,12 +10,15 @@
 #include "rss/names.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <memory>
-#include <set>
+#include <span>
 #include <string>
 #include <string_view>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace tapflow::ctl {
@@ -30,18 +33,71 @@ struct BalanceOptions {
     std::string reta;
     unsigned queues = 0;
     bool json = false;
+
+    [[nodiscard]] bool proposes() const {
+        return queues > 0 || !key.empty() || !types.empty() || !function.empty() || !reta.empty();
+    }
 };
 
 struct Share {
     uint64_t packets = 0;
     uint64_t bytes = 0;
-    std::set<uint64_t> flows; ///< what differs in what is hashed
+    uint64_t flows = 0; ///< what differs in what is hashed
 };
 
-struct Spread {
-    std::vector<Share> queues;
-    uint64_t packets = 0;
-    uint64_t unhashed = 0;
+/// Where packets go by one RSS configuration alone.
+class Spread {
+  public:
+    Spread(rss::RssConfig config, unsigned port_queues)
+        : config_(std::move(config)), tables_(std::make_unique<tapflow_rss>()) {
+        rss::build_tables(config_, *tables_);
+        const unsigned highest = *std::max_element(config_.reta.begin(), config_.reta.end());
+        queues_.resize(std::max(highest + 1, port_queues));
+    }
+
+    /// `frame`: on Ethernet; `bytes`: that it had on the wire.
+    void add(std::span<const uint8_t> frame, uint64_t bytes) {
+        const rss::HashInput input = rss::hash_input(config_, *tables_, frame);
+        const auto hash = rss::hash_of(config_, input);
+        Share &share = queues_[config_.reta[hash.value_or(0) & (config_.reta.size() - 1)]];
+        share.packets++;
+        share.bytes += bytes;
+        packets_++;
+        if (!hash)
+            unhashed_++;
+        else if (is_new_flow(input))
+            share.flows++;
+    }
+
+    [[nodiscard]] const rss::RssConfig &config() const { return config_; }
+    [[nodiscard]] const std::vector<Share> &queues() const { return queues_; }
+    [[nodiscard]] uint64_t packets() const { return packets_; }
+    [[nodiscard]] uint64_t unhashed() const { return unhashed_; }
+    /// False: there are more flows than are told apart.
+    [[nodiscard]] bool has_all_flows() const { return flows_.size() < kFlowsMost; }
+    /// The fullest queue over the mean.
+    [[nodiscard]] double factor() const {
+        uint64_t most = 0;
+        for (const Share &share : queues_)
+            most = std::max(most, share.packets);
+        return static_cast<double>(most) * static_cast<double>(queues_.size()) / static_cast<double>(packets_);
+    }
+
+  private:
+    static constexpr size_t kFlowsMost = 1U << 20U;
+
+    bool is_new_flow(const rss::HashInput &input) {
+        const std::vector<uint8_t> bytes = input.bytes();
+        const std::string_view text(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+        return has_all_flows() && flows_.insert(std::hash<std::string_view>()(text)).second;
+    }
+
+    rss::RssConfig config_;
+    std::unique_ptr<tapflow_rss> tables_;
+    std::vector<Share> queues_;
+    uint64_t packets_ = 0;
+    uint64_t unhashed_ = 0;
+    std::unordered_set<size_t> flows_; ///< hashes of what is hashed, wider than the queues'
 };
 
 /// "0 1 2 3" or "0,1,2,3": filled up round-robin to `slots`.
@@ -126,51 +182,6 @@ Result<rss::RssConfig> proposed(rss::RssConfig config, const BalanceOptions &opt
     return config;
 }
 
-/// Where the packets of a capture would go by RSS alone.
-Result<Spread> spread(const BalanceOptions &options, const rss::RssConfig &config, bool of_tun, unsigned queues) {
-    auto tables = std::make_unique<tapflow_rss>();
-    rss::build_tables(config, *tables);
-    Spread result;
-    const unsigned highest = *std::max_element(config.reta.begin(), config.reta.end()) + 1U;
-    result.queues.resize(std::max(highest, queues));
-    std::vector<uint8_t> frame;
-    // Flows are told apart by their hashes under another key, too: so many differ that it does not matter.
-    auto read = for_each_in_capture(options.capture, of_tun, [&](std::span<const uint8_t> packet, uint64_t) {
-        frame.assign(packet.begin(), packet.end());
-        if (of_tun) {
-            std::vector<uint8_t> header(14);
-            header[12] = !packet.empty() && packet[0] >> 4 == 6 ? 0x86 : 0x08;
-            header[13] = !packet.empty() && packet[0] >> 4 == 6 ? 0xdd : 0x00;
-            frame.insert(frame.begin(), header.begin(), header.end());
-        }
-        const rss::HashInput input = rss::hash_input(config, *tables, frame);
-        const auto hash = rss::hash_of(config, input);
-        Share &share = result.queues[config.reta[hash.value_or(0) & (config.reta.size() - 1)]];
-        share.packets++;
-        share.bytes += packet.size();
-        const std::vector<uint8_t> bytes = input.bytes();
-        constexpr size_t kFlowsMost = 1 << 20;
-        if (hash && share.flows.size() < kFlowsMost)
-            share.flows.insert(
-                std::hash<std::string_view>()({reinterpret_cast<const char *>(bytes.data()), bytes.size()}));
-        result.packets++;
-        result.unhashed += hash ? 0U : 1U;
-        return true;
-    });
-    if (!read)
-        return read.error();
-    return result;
-}
-
-/// Most loaded queue over the mean.
-double factor(const Spread &spread) {
-    uint64_t most = 0;
-    for (const Share &share : spread.queues)
-        most = std::max(most, share.packets);
-    const double mean = static_cast<double>(spread.packets) / static_cast<double>(spread.queues.size());
-    return mean > 0 ? static_cast<double>(most) / mean : 1;
-}
-
 std::string percent(double part) {
     std::array<char, 16> text{};
     std::snprintf(text.data(), text.size(), "%.1f %%", 100 * part);
@@ -186,7 +197,7 @@ std::string factor_text(double value) {
 void print_chart(const Spread &spread) {
     constexpr size_t kBar = 32;
     uint64_t most = 1;
-    for (const Share &share : spread.queues)
+    for (const Share &share : spread.queues())
         most = std::max(most, share.packets);
     using Align = Table::Align;
     Table table({{"QUEUE", Align::Right},
@@ -195,32 +206,45 @@ void print_chart(const Spread &spread) {
                  {"FLOWS", Align::Right},
                  {"BYTES", Align::Right},
                  {""}});
-    for (size_t queue = 0; queue < spread.queues.size(); queue++) {
-        const Share &share = spread.queues[queue];
-        const auto length = static_cast<size_t>(
-            std::lround(static_cast<double>(kBar) * static_cast<double>(share.packets) / static_cast<double>(most)));
-        const double part =
-            spread.packets ? static_cast<double>(share.packets) / static_cast<double>(spread.packets) : 0;
-        table.add({std::to_string(queue), std::to_string(share.packets), percent(part),
-                   std::to_string(share.flows.size()), bytes_text(share.bytes), std::string(length, '#')});
+    for (size_t queue = 0; queue < spread.queues().size(); queue++) {
+        const Share &share = spread.queues()[queue];
+        const auto packets = static_cast<double>(share.packets);
+        const auto length =
+            static_cast<size_t>(std::lround(static_cast<double>(kBar) * packets / static_cast<double>(most)));
+        table.add({std::to_string(queue), std::to_string(share.packets),
+                   percent(packets / static_cast<double>(spread.packets())), std::to_string(share.flows),
+                   bytes_text(share.bytes), std::string(length, '#')});
     }
     print(table.text());
-    print(plural(spread.packets, "packet") + ", " + std::to_string(spread.unhashed) +
-          " of them not hashed; the fullest queue has " + factor_text(factor(spread)) + " times the mean\n");
+    std::string text = plural(spread.packets(), "packet") + ", " + std::to_string(spread.unhashed()) +
+                       " of them not hashed; the fullest queue has " + factor_text(spread.factor()) + " times the mean";
+    if (!spread.has_all_flows())
+        text += "; there are more flows than are counted";
+    print(wrap(text, 0) + '\n');
 }
 
-Json spread_json(const Spread &spread, const rss::RssConfig &config) {
+Json spread_json(const Spread &spread) {
     Json queues = Json::array();
-    for (size_t queue = 0; queue < spread.queues.size(); queue++)
+    for (size_t queue = 0; queue < spread.queues().size(); queue++)
         queues.push_back({{"queue", queue},
-                          {"packets", spread.queues[queue].packets},
-                          {"bytes", spread.queues[queue].bytes},
-                          {"flows", spread.queues[queue].flows.size()}});
-    return {{"rss", rss_json(config)},
-            {"packets", spread.packets},
-            {"unhashed", spread.unhashed},
-            {"factor", factor(spread)},
-            {"queues", std::move(queues)}};
+                          {"packets", spread.queues()[queue].packets},
+                          {"bytes", spread.queues()[queue].bytes},
+                          {"flows", spread.queues()[queue].flows}});
+    return {{"rss", rss_json(spread.config())}, {"packets", spread.packets()},         {"unhashed", spread.unhashed()},
+            {"factor", spread.factor()},        {"all_flows", spread.has_all_flows()}, {"queues", std::move(queues)}};
+}
+
+/// A tun device's packets are hashed as if they had an Ethernet header.
+std::vector<uint8_t> on_ethernet(std::span<const uint8_t> packet, bool of_tun) {
+    std::vector<uint8_t> frame;
+    if (of_tun) {
+        const bool is_ipv6 = !packet.empty() && packet[0] >> 4U == 6;
+        frame.resize(14);
+        frame[12] = is_ipv6 ? 0x86 : 0x08;
+        frame[13] = is_ipv6 ? 0xdd : 0x00;
+    }
+    frame.insert(frame.end(), packet.begin(), packet.end());
+    return frame;
 }
 
 int balance(const BalanceOptions &options) {
@@ -230,35 +254,38 @@ int balance(const BalanceOptions &options) {
     const auto rss = port->rss();
     if (!rss)
         return fail(rss.error());
-    const auto other = proposed(rss->config, options);
-    if (!other)
-        return fail(other.error());
-    const bool of_tun = port->identity().layer == kernel::Layer::Ip;
-    const unsigned queues = port->identity().rx_queues;
-    const bool is_proposal = !(*other == rss->config);
-    const auto now = spread(options, rss->config, of_tun, queues);
-    if (!now)
-        return fail(now.error());
-    // A capture from a pipe can be read once.
-    if (is_proposal && options.capture == "-")
-        return fail("compare a proposal", "stdin can be read only once", "give a file");
-    const auto then = is_proposal ? spread(options, *other, of_tun, queues) : now;
-    if (!then)
-        return fail(then.error());
+    const engine::PortIdentity identity = port->identity();
+    std::vector<Spread> spreads;
+    spreads.emplace_back(rss->config, identity.rx_queues);
+    if (options.proposes()) {
+        auto other = proposed(rss->config, options);
+        if (!other)
+            return fail(other.error());
+        spreads.emplace_back(*std::move(other), options.queues);
+    }
+    const bool of_tun = identity.layer == kernel::Layer::Ip;
+    auto read = for_each_in_capture(options.capture, of_tun, [&](const GivenPacket &packet) {
+        const std::vector<uint8_t> frame = on_ethernet(packet.bytes, of_tun);
+        for (Spread &spread : spreads)
+            spread.add(frame, packet.length);
+        return true;
+    });
+    if (!read)
+        return fail(read.error());
     if (options.json) {
         Json json = document("balance");
-        json["present"] = spread_json(*now, rss->config);
-        if (is_proposal)
-            json["proposed"] = spread_json(*then, *other);
+        json["present"] = spread_json(spreads.front());
+        if (options.proposes())
+            json["proposed"] = spread_json(spreads.back());
         print_document(json);
         return kDone;
     }
-    if (is_proposal)
+    if (options.proposes())
         print(bold("As the port is") + "\n");
-    print_chart(*now);
-    if (is_proposal) {
+    print_chart(spreads.front());
+    if (options.proposes()) {
         print("\n" + bold("As proposed") + "\n");
-        print_chart(*then);
+        print_chart(spreads.back());
     }
     return kDone;
 }

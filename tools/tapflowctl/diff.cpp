@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -105,6 +106,16 @@ struct Differences {
     }
 };
 
+std::string rss_text(const rss::RssConfig &config) {
+    return join(type_names(config.types), " ") + "; " + function_name(config.function) + "; key " + hex(config.key) +
+           "; RETA " + reta_text(config.reta);
+}
+
+std::string indirect_rss_text(const SavedState &state, uint32_t number) {
+    const auto found = state.indirect_rss.find(number);
+    return found == state.indirect_rss.end() ? "none" : rss_text(found->second);
+}
+
 std::vector<std::string> sorted_texts(const std::vector<flow::Rule> &rules) {
     std::vector<std::string> texts;
     texts.reserve(rules.size());
@@ -115,7 +126,7 @@ std::vector<std::string> sorted_texts(const std::vector<flow::Rule> &rules) {
 }
 
 void compare_settings(const SavedState &a, const SavedState &b, Differences &out) {
-    const auto setting = [&out](const char *name, std::string of_a, std::string of_b) {
+    const auto setting = [&out](const std::string &name, std::string of_a, std::string of_b) {
         if (of_a != of_b)
             out.settings.push_back({name, {std::move(of_a), std::move(of_b)}});
     };
@@ -124,6 +135,12 @@ void compare_settings(const SavedState &a, const SavedState &b, Differences &out
     setting("types", join(type_names(a.rss.types), " "), join(type_names(b.rss.types), " "));
     setting("function", function_name(a.rss.function), function_name(b.rss.function));
     setting("RETA", reta_text(a.rss.reta), reta_text(b.rss.reta));
+    std::set<uint32_t> indirect;
+    for (const SavedState *state : {&a, &b})
+        for (const auto &[number, config] : state->indirect_rss)
+            indirect.insert(number);
+    for (const uint32_t number : indirect)
+        setting("indirect RSS " + std::to_string(number), indirect_rss_text(a, number), indirect_rss_text(b, number));
     const size_t slots = std::max(a.rss.reta.size(), b.rss.reta.size());
     for (size_t slot = 0; slot < slots; slot++)
         out.reta_slots += a.rss.reta[slot % a.rss.reta.size()] != b.rss.reta[slot % b.rss.reta.size()] ? 1U : 0U;
@@ -131,6 +148,7 @@ void compare_settings(const SavedState &a, const SavedState &b, Differences &out
 
 void compare_flows(const SavedState &a, const SavedState &b, const DiffOptions &options, Differences &out) {
     constexpr size_t kExamples = 10;
+    constexpr size_t kLongest = 300; // payloads decide nothing, and examples are shown
     Side of_a(a);
     Side of_b(b);
     packet::RandomPackets packets{std::mt19937_64(options.seed)};
@@ -144,7 +162,7 @@ void compare_flows(const SavedState &a, const SavedState &b, const DiffOptions &
         if (!rules.empty() && packets.chance(50))
             frame = flow::example_frame(rules[packets.below(rules.size())]->match, packets.random());
         if (!frame)
-            frame = packets.next_whole(60, 1514);
+            frame = packets.next_whole(60, kLongest);
         const auto queue_a = of_a.queue_of(*frame);
         const auto queue_b = of_b.queue_of(*frame);
         if (queue_a == queue_b)

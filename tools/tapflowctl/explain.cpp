@@ -29,21 +29,21 @@ int explain(const ExplainOptions &options) {
     if (!explainer)
         return fail(explainer.error());
     int status = kDone;
-    const auto each = [&](std::span<const uint8_t> frame, uint64_t number) {
-        const auto explanation = explainer->explain(frame);
+    const auto each = [&](const GivenPacket &packet) {
+        const auto explanation = explainer->explain(packet.bytes);
         if (!explanation) {
             status = fail(explanation.error());
             return false;
         }
         if (!explanation->disagreements.empty())
             status = kFound;
-        // All packets of a file are a stream.
         if (!options.json)
-            print(explanation_text(*explanation, *explainer, frame, number));
-        else if (number == 0 || options.packet.front().ends_with(":" + std::to_string(number)))
-            print_document(explanation_json(*explanation, *explainer, frame, number));
+            print((packet.of_many && packet.number > 1 ? "\n" : "") +
+                  explanation_text(*explanation, *explainer, packet.bytes, packet.number));
+        else if (packet.of_many)
+            print_line(explanation_json(*explanation, *explainer, packet.bytes, packet.number));
         else
-            print_line(explanation_json(*explanation, *explainer, frame, number));
+            print_document(explanation_json(*explanation, *explainer, packet.bytes, packet.number));
         return true;
     };
     if (auto read = for_each_packet(options.packet, *port, each); !read)

@@ -10,7 +10,7 @@
 namespace tapflow::ctl {
 namespace {
 
-constexpr size_t kMargin = 12;
+constexpr size_t kMargin = 14;
 
 /// A line with a word in the margin.
 std::string line(const std::string &margin, const std::string &text) {
@@ -42,8 +42,13 @@ std::string groups_text(const engine::Explanation &explanation, const engine::Ex
     if (explanation.groups.empty())
         return line("rules", "none that a packet of this direction would meet");
     std::string text;
+    const engine::VisitedGroup *before = nullptr;
     for (const engine::VisitedGroup &group : explanation.groups) {
-        text += line("group " + std::to_string(group.group), plural(group.masks.size(), "mask") + ", in this order:");
+        const bool again = before && before->group == group.group;
+        text += line("group " + std::to_string(group.group),
+                     (again ? "again, behind rule " + std::to_string(before->acted) + ": " : "") +
+                         plural(group.masks.size(), "mask") + ", in this order:");
+        before = &group;
         for (const engine::VisitedMask &mask : group.masks)
             text += line("", mask_line(mask));
         text += line("  acts", group.acted ? rule_line(explainer, group.acted) : "no rule");
@@ -114,7 +119,9 @@ Json decision_json(const engine::Decision &decision) {
     if (decision.hash)
         json["hash"] = *decision.hash;
     json["queue"] = decision.queue;
-    if (decision.rule != 0)
+    if (decision.rule == UINT64_MAX)
+        json["rule"] = nullptr;
+    else if (decision.rule != 0)
         json["rule"] = decision.rule;
     if (decision.mark)
         json["mark"] = *decision.mark;

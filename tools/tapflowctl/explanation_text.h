@@ -13,7 +13,7 @@ namespace tapflow::ctl {
 
 /// "0x6d5a56da", "none".
 std::string hash_text(const std::optional<uint32_t> &hash);
-/// "the application on queue 2, mark 7".
+/// "application, queue 2, mark 7", "dropped: a rule drops it".
 std::string verdict_text(const engine::Decision &decision);
 Json decision_json(const engine::Decision &decision);
 /// What they do not agree about, side by side.

@@ -115,18 +115,18 @@ int gc(const GcOptions &options) {
             print("Nothing is left of dead processes.\n");
         return kDone;
     }
-    if (!options.json)
-        show(*dead);
     const bool asks = !options.yes && !options.dry_run;
     if (asks && (options.json || isatty(STDIN_FILENO) == 0))
         return fail("remove what is left", "nobody can be asked", "say --yes, or --dry-run to only look");
+    if (!options.json)
+        show(*dead);
     if (options.dry_run || (asks && !confirmed())) {
         if (options.json)
             print_document(outcome_json(*dead, {}));
         return kFound;
     }
     std::vector<Outcome> outcomes;
-    int status = kDone;
+    std::vector<std::string> errors;
     for (const Dead &one : *dead)
         for (const engine::Leftover &leftover : one.leftovers) {
             auto removed = engine::remove_leftover(one.port, leftover);
@@ -134,13 +134,15 @@ int gc(const GcOptions &options) {
             if (removed)
                 continue;
             outcomes.back().error = removed.error();
-            status = fail(removed.error());
+            errors.push_back(removed.error().message());
         }
     if (options.json)
         print_document(outcome_json(*dead, outcomes));
-    else if (status == kDone)
+    if (!errors.empty())
+        return fail("clean up", join(errors, "; "));
+    if (!options.json)
         print("Removed.\n");
-    return status;
+    return kDone;
 }
 
 } // namespace

@@ -27,7 +27,7 @@ constexpr const char *kContentType = "application/openmetrics-text; version=1.0.
 constexpr const char *kDefaultAddress = "127.0.0.1";
 
 struct MetricsOptions {
-    std::string listen;
+    std::optional<std::string> listen;
     bool rules = false;
     bool json = false;
 };
@@ -261,15 +261,22 @@ std::optional<Endpoint> parse_endpoint(const std::string &text) {
 }
 
 int serve(const MetricsOptions &options) {
-    const auto endpoint = parse_endpoint(options.listen);
+    const std::string &where = *options.listen;
+    const auto endpoint = parse_endpoint(where);
     if (!endpoint)
-        return fail("listen at " + options.listen, "that is no address", "say PORT, ADDRESS:PORT or [ADDRESS]:PORT");
+        return fail("listen at " + where, "that is no address", "say PORT, ADDRESS:PORT or [ADDRESS]:PORT");
     httplib::Server server;
-    server.set_read_timeout(5);
-    server.set_write_timeout(5);
+    // Clients that say nothing do not keep others waiting until they give up.
+    server.set_read_timeout(2);
+    server.set_write_timeout(2);
+    server.set_keep_alive_timeout(2);
     server.set_payload_max_length(0);
-    server.set_keep_alive_max_count(100);
-    server.new_task_queue = [] { return new httplib::ThreadPool(2); };
+    server.new_task_queue = [] { return new httplib::ThreadPool(8); };
+    // The library's own choice, SO_REUSEPORT, would share a port with whoever serves there already.
+    server.set_socket_options([](socket_t socket) {
+        const int on = 1;
+        (void)setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    });
     server.Get("/metrics", [&options](const httplib::Request &, httplib::Response &response) {
         const auto families = collect(options.rules);
         if (families) {
@@ -286,9 +293,10 @@ int serve(const MetricsOptions &options) {
                      : server.bind_to_port(endpoint->address.c_str(), endpoint->port) ? endpoint->port
                                                                                       : -1;
     if (port < 0)
-        return fail("listen at " + options.listen, std::strerror(errno),
-                    "is the address this machine's, the port free?");
-    print("Listening at http://" + endpoint->address + ':' + std::to_string(port) + "/metrics\n");
+        return fail("listen at " + where, std::strerror(errno), "is the address this machine's, the port free?");
+    const bool is_ipv6 = endpoint->address.find(':') != std::string::npos;
+    print("Listening at http://" + (is_ipv6 ? '[' + endpoint->address + ']' : endpoint->address) + ':' +
+          std::to_string(port) + "/metrics\n");
     std::fflush(stdout);
     return server.listen_after_bind() ? kDone : kNotDone;
 }
@@ -297,7 +305,7 @@ int metrics(const MetricsOptions &options) {
     const auto families = collect(options.rules); // what cannot be read is said before one listens
     if (!families)
         return fail(families.error());
-    if (!options.listen.empty())
+    if (options.listen)
         return serve(options);
     if (options.json)
         print_document(metrics_json(*families));

@@ -39,6 +39,13 @@ bool is_hex(const std::string &text) {
     return text.size() >= 28 && text.find_first_not_of(kHex) == std::string::npos;
 }
 
+constexpr std::ptrdiff_t kEthernetBytes = 14;
+
+bool holds_ip(const packet::Bytes &frame) {
+    const unsigned type = static_cast<unsigned>(frame[12]) << 8U | frame[13];
+    return type == 0x0800 || type == 0x86dd;
+}
+
 bool looks_like_a_path(const std::string &text) {
     return text.find('/') != std::string::npos || text.find(".pcap") != std::string::npos;
 }
@@ -58,8 +65,7 @@ std::string packet_help() {
            "file, counted from 1; FILE alone means all of its packets; - is stdin.";
 }
 
-Result<void> for_each_in_capture(const std::string &path, bool of_tun,
-                                 const std::function<bool(std::span<const uint8_t>, uint64_t)> &each) {
+Result<void> for_each_in_capture(const std::string &path, bool of_tun, const UsePacket &each) {
     auto capture = Capture::open(path, of_tun);
     if (!capture)
         return capture.error();
@@ -67,38 +73,43 @@ Result<void> for_each_in_capture(const std::string &path, bool of_tun,
         auto packet = capture->next();
         if (!packet)
             return packet.error();
-        if (!*packet || !each((*packet)->bytes, capture->number()))
+        if (!*packet && capture->number() == 0)
+            return Error{EINVAL, "read capture " + path, "it has no packets"};
+        if (!*packet || !each({(*packet)->bytes, (*packet)->length, capture->number(), true}))
             return {};
     }
 }
 
 Result<void> for_each_packet(const std::vector<std::string> &words, const engine::InspectedPort &port,
-                             const std::function<bool(std::span<const uint8_t>, uint64_t)> &each) {
+                             const UsePacket &each) {
     const bool of_tun = port.identity().layer == kernel::Layer::Ip;
     std::string text;
     for (const std::string &word : words)
         text += (text.empty() ? "" : " ") + word;
     if (const auto file = words.size() == 1 ? as_file(text) : std::nullopt) {
+        if (!file->number)
+            return for_each_in_capture(file->path, of_tun, each);
         bool found = false;
-        auto read = for_each_in_capture(file->path, of_tun, [&](std::span<const uint8_t> frame, uint64_t number) {
-            if (file->number && number != *file->number)
+        auto read = for_each_in_capture(file->path, of_tun, [&](const GivenPacket &packet) {
+            if (packet.number != *file->number)
                 return true;
             found = true;
-            return each(frame, number) && !file->number;
+            each({packet.bytes, packet.length, packet.number, false});
+            return false;
         });
-        if (read && !found)
-            return Error{EINVAL, "read packet " + text,
-                         file->number ? "the file has not that many packets" : "the file has no packets"};
-        return read;
+        return read && !found ? Error{EINVAL, "read packet " + text, "the file has no packet of that number"} : read;
     }
     if (words.size() == 1 && looks_like_a_path(text))
         return Error{ENOENT, "read packet " + text, "there is no such file"};
     auto frame = is_hex(text) ? packet::parse_hex(text) : packet::parse_words(text, own_address(port));
     if (!frame)
         return frame.error();
-    if (of_tun && !is_hex(text))
-        frame->erase(frame->begin(), frame->begin() + 14);
-    each(*frame, 0);
+    if (of_tun && !is_hex(text)) {
+        if (!holds_ip(*frame))
+            return Error{EINVAL, "read packet", "a tun device has IP packets alone, without VLAN tags"};
+        frame->erase(frame->begin(), frame->begin() + kEthernetBytes);
+    }
+    each({*frame, frame->size(), 0, false});
     return {};
 }
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "tapflowctl/saved_state.h"
 
+#include "engine/rss_contexts.h"
 #include "flow/json.h"
 #include "packet/words.h"
 #include "rss/names.h"
 #include "tapflowctl/port_text.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -18,7 +20,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uintmax_t kFileMost = 256U << 20U;
+constexpr size_t kFileMost = 256U << 20U;
+// Deeper than any state is.
+constexpr int kDepthMost = 12;
 
 Error wrong(const std::string &member, const std::string &why) {
     return {EINVAL, "read saved state, member \"" + member + "\"", why};
@@ -66,17 +70,24 @@ Result<rss::RssConfig> rss_from_json(const json &value, const std::string &membe
 }
 
 Result<SavedState> read_file(const std::string &path) {
-    std::error_code trouble;
-    const uintmax_t size = std::filesystem::file_size(path, trouble);
-    if (!trouble && size > kFileMost)
-        return Error{EFBIG, "read " + path, "it has more than 256 MiB"};
-    std::ifstream file(path);
+    std::ifstream file(path, std::ios::binary);
     if (!file)
         return last_error("read " + path);
-    const json parsed = json::parse(file, nullptr, false);
+    std::string text;
+    std::array<char, 1U << 16U> part{};
+    while (file.read(part.data(), part.size()) || file.gcount() > 0) {
+        text.append(part.data(), static_cast<size_t>(file.gcount()));
+        if (text.size() > kFileMost)
+            return Error{EFBIG, "read " + path, "it has more than 256 MiB"};
+    }
+    const auto is_flat = [](int depth, json::parse_event_t, const json &) { return depth < kDepthMost; };
+    const json parsed = json::parse(text, is_flat, false);
     if (parsed.is_discarded())
         return Error{EINVAL, "read " + path, "it is not JSON"};
-    return state_from_json(parsed);
+    auto state = state_from_json(parsed);
+    if (!state)
+        return Error{state.error().code, state.error().what + " of " + path, state.error().detail};
+    return state;
 }
 
 } // namespace
@@ -147,6 +158,12 @@ Result<SavedState> state_from_json(const json &value) {
         auto rule = flow::rule_from_json(rules[i]);
         if (!rule)
             return wrong("rules[" + std::to_string(i) + "]", rule.error().message());
+        if (const auto &action = rule->actions.rss) {
+            // The tables of a configuration have room for valid ones alone.
+            const rss::RssConfig config = engine::resolve(*action, state.rss, state.rx_queues);
+            if (auto valid = rss::validate(config, TAPFLOW_QUEUES_MAX); !valid)
+                return wrong("rules[" + std::to_string(i) + "].actions", valid.error().message());
+        }
         state.rules.push_back(*std::move(rule));
     }
     const json indirect = value.value("indirect_rss", json::array());

@@ -120,7 +120,7 @@ void print_text(const Verified &verified, const VerifyOptions &options) {
         text += " (--seed " + std::to_string(options.seed) + ")";
     print(wrap(text, 0) + '\n');
     for (const auto &[reason, count] : verified.not_run)
-        print(plural(count, "packet") + " the kernel did not run: " + reason + '\n');
+        print(wrap(plural(count, "packet") + " the kernel did not run: " + reason, 0) + '\n');
 }
 
 void print_json(const Verified &verified, const VerifyOptions &options) {
@@ -154,8 +154,8 @@ int verify(VerifyOptions options) {
     Result<void> result;
     if (!options.capture.empty()) {
         const bool of_tun = port->identity().layer == kernel::Layer::Ip;
-        auto read = for_each_in_capture(options.capture, of_tun, [&](std::span<const uint8_t> frame, uint64_t number) {
-            result = verify_one(*explainer, frame, number, options.show, verified);
+        auto read = for_each_in_capture(options.capture, of_tun, [&](const GivenPacket &packet) {
+            result = verify_one(*explainer, packet.bytes, packet.number, options.show, verified);
             return static_cast<bool>(result);
         });
         if (!read)
@@ -173,6 +173,9 @@ int verify(VerifyOptions options) {
     }
     if (!result)
         return fail(result.error());
+    if (verified.compared == 0 && verified.packets > 0)
+        return fail("verify " + options.port,
+                    "the kernel has run none of the packets: " + verified.not_run.begin()->first);
     if (options.json)
         print_json(verified, options);
     else
@@ -186,13 +189,19 @@ void add_verify(CLI::App &app, Invocation &run) {
     CLI::App *verb = app.add_subcommand("verify", "Compare what the classifier decides with what it should");
     const auto options = std::make_shared<VerifyOptions>();
     add_port(*verb, options->port)->required();
-    verb->add_option("-n,--count", options->count, "Random packets to compare")->type_name("N")->capture_default_str();
+    verb->add_option("-n,--count", options->count, "Random packets to compare")
+        ->type_name("N")
+        ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000'000}))
+        ->capture_default_str();
     verb->add_option("--seed", options->seed, "Of the random packets")->type_name("N");
     verb->add_option("--pcap", options->capture, "Compare the packets of this capture instead (- is stdin)")
         ->type_name("FILE")
         ->excludes("--count")
         ->excludes("--seed");
-    verb->add_option("--show", options->show, "Disagreements to print")->type_name("N")->capture_default_str();
+    verb->add_option("--show", options->show, "Disagreements to print")
+        ->type_name("N")
+        ->check(CLI::Range(uint64_t{0}, uint64_t{1'000'000}))
+        ->capture_default_str();
     add_json(*verb, options->json);
     verb->footer("Each packet is decided twice: by the reference matcher, and by a dry run of the classifier in the "
                  "kernel. The port's traffic and counters do not notice. Exit code 1: they disagree.\n"
