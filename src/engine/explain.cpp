@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstring>
+#include <string_view>
 
 namespace tapflow::engine {
 namespace {
@@ -85,6 +87,16 @@ flow::FieldBits field_bits(const tapflow_flow_key &key, const flow::Field &field
     return value >> field.shift & flow::all_ones(field.width);
 }
 
+/// EtherTypes as everybody knows them.
+std::string field_text(const tapflow_flow_key &key, const flow::Field &field, flow::Place place) {
+    const flow::FieldBits value = field_bits(key, field, place);
+    if (field.width != 16 || !std::string_view(field.name).ends_with("type"))
+        return flow::value_text(field.type, value);
+    std::array<char, 8> text{};
+    std::snprintf(text.data(), text.size(), "0x%04x", static_cast<unsigned>(value));
+    return text.data();
+}
+
 std::vector<ParsedHeader> headers_of(const tapflow_flow_key &key) {
     std::vector<ParsedHeader> headers;
     for (const bool inner : {false, true})
@@ -97,7 +109,7 @@ std::vector<ParsedHeader> headers_of(const tapflow_flow_key &key) {
                     continue;
                 ParsedHeader header{std::string(flow::item_name(which)), inner, {}};
                 for (const flow::Field &field : flow::fields_of(which))
-                    header.fields.emplace_back(field.name, flow::value_text(field.type, field_bits(key, field, place)));
+                    header.fields.emplace_back(field.name, field_text(key, field, place));
                 headers.push_back(std::move(header));
             }
     return headers;

@@ -122,12 +122,14 @@ struct FlowRules::State {
     Result<void> add_filters();
     Result<FlowCount> count_of(uint32_t index);
     Result<FlowCount> shared_count_of(uint32_t number);
+    Result<FlowCount> take_count_of(uint32_t index, bool reset);
     [[nodiscard]] Flow &flow_at(uint32_t index) {
         return flows[index / TAPFLOW_FLOW_RULE_CHUNK][index % TAPFLOW_FLOW_RULE_CHUNK];
     }
     /// 0: not a rule of this port's.
     [[nodiscard]] uint32_t index_of(const Flow *flow) const;
     [[nodiscard]] flow::Rule rule_at(uint32_t index);
+    [[nodiscard]] uint64_t id_of(uint32_t index) const { return flow::number_of(space->rule(index)); }
     [[nodiscard]] std::vector<uint32_t> in_order() const;
     Result<uint32_t> add_shared(Shared action);
     [[nodiscard]] static size_t direction_of(const flow::Attributes &attributes) {
@@ -421,20 +423,25 @@ Result<void> FlowRules::restore_filters(bool active) {
 
 // ---- asking
 
+/// What a rule with COUNT has counted since it was created or last reset.
+Result<FlowCount> FlowRules::State::take_count_of(uint32_t index, bool reset) {
+    Flow &flow = flow_at(index);
+    const auto now = flow.shared_count ? shared_count_of(flow.shared_count) : count_of(index);
+    if (!now)
+        return now.error();
+    Shared *const counter = shared_count(flow);
+    return take_count(*now, counter ? counter->base : flow.base, reset);
+}
+
 Result<FlowCount> FlowRules::query(const Flow *flow, bool reset) {
     State &state = *state_;
     const std::lock_guard lock(state.mutex);
     const uint32_t index = state.index_of(flow);
     if (index == 0)
         return Error{ENOENT, "query flow rule", "there is no such rule"};
-    const tapflow_flow_rule &record = state.space->rule(index);
-    if (!(record.actions & TAPFLOW_FLOW_COUNT))
+    if (!(state.space->rule(index).actions & TAPFLOW_FLOW_COUNT))
         return Error{EINVAL, "query flow rule", "it does not count"};
-    const auto now = flow->shared_count ? state.shared_count_of(flow->shared_count) : state.count_of(index);
-    if (!now)
-        return now.error();
-    State::Shared *shared = state.shared_count(*flow);
-    return take_count(*now, shared ? shared->base : state.flow_at(index).base, reset);
+    return state.take_count_of(index, reset);
 }
 
 /// What a rule's own counter, or its filters, have counted.
@@ -491,9 +498,7 @@ std::vector<uint32_t> FlowRules::State::in_order() const {
         for (size_t i = 0; i < flows[chunk].size(); i++)
             if (flows[chunk][i].live)
                 result.push_back(static_cast<uint32_t>(chunk * TAPFLOW_FLOW_RULE_CHUNK + i));
-    std::sort(result.begin(), result.end(), [this](uint32_t a, uint32_t b) {
-        return flow::number_of(space->rule(a)) < flow::number_of(space->rule(b));
-    });
+    std::sort(result.begin(), result.end(), [this](uint32_t a, uint32_t b) { return id_of(a) < id_of(b); });
     return result;
 }
 
@@ -501,6 +506,22 @@ void FlowRules::for_each(const std::function<void(const flow::Rule &, const Flow
     const std::lock_guard lock(state_->mutex);
     for (const uint32_t index : state_->in_order())
         each(state_->rule_at(index), &state_->flow_at(index));
+}
+
+std::vector<ListedRule> FlowRules::list(uint64_t first, size_t limit) {
+    State &state = *state_;
+    const std::lock_guard lock(state.mutex);
+    const std::vector<uint32_t> order = state.in_order();
+    auto at = std::partition_point(order.begin(), order.end(), [&](uint32_t i) { return state.id_of(i) < first; });
+    std::vector<ListedRule> listed;
+    for (; at != order.end() && listed.size() < limit; ++at) {
+        ListedRule &rule = listed.emplace_back(ListedRule{state.id_of(*at), state.rule_at(*at), {}});
+        if (!rule.rule.actions.count)
+            continue;
+        if (const auto count = state.take_count_of(*at, false))
+            rule.count = *count;
+    }
+    return listed;
 }
 
 size_t FlowRules::size() const {

@@ -28,6 +28,13 @@ struct FlowCount {
     uint64_t bytes = 0;
 };
 
+/// A rule for who wants to see it.
+struct ListedRule {
+    uint64_t id = 0; ///< counts up with each rule that the port is given, from 1
+    flow::Rule rule;
+    std::optional<FlowCount> count; ///< with COUNT, as query() has it; none if the kernel does not tell
+};
+
 /// Thread safety: every member function may be called from any thread.
 class FlowRules {
   public:
@@ -67,6 +74,8 @@ class FlowRules {
     Result<flow::Rule> rule(const Flow *flow);
     /// Calls `each(rule, flow)` for all rules, in the order of their creation.
     void for_each(const std::function<void(const flow::Rule &, const Flow *)> &each);
+    /// At most `limit` rules, in the order of their creation, from the id `first` on.
+    [[nodiscard]] std::vector<ListedRule> list(uint64_t first, size_t limit);
     [[nodiscard]] size_t size() const;
 
     /// Indirect actions: made once, used by many rules. The number is never 0.

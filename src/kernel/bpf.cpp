@@ -170,4 +170,26 @@ Result<Fd> attach_tcx(int ifindex, Hook hook, int program_fd, const std::string 
     return Fd(fd);
 }
 
+Result<std::vector<HookedProgram>> list_tcx(int ifindex, Hook hook, const std::string &what) {
+    constexpr uint32_t kProgramsMax = 64; // kernel/bpf/mprog.c: BPF_MPROG_MAX
+    std::array<uint32_t, kProgramsMax> ids{};
+    bpf_attr attributes{};
+    attributes.query.target_fd = static_cast<uint32_t>(ifindex); // target_ifindex since 6.6
+    attributes.query.attach_type = hook == Hook::Ingress ? kTcxIngress : kTcxEgress;
+    attributes.query.prog_ids = reinterpret_cast<uintptr_t>(ids.data());
+    attributes.query.prog_cnt = kProgramsMax;
+    if (syscall(SYS_bpf, BPF_PROG_QUERY, &attributes, sizeof(attributes)) < 0)
+        return last_error(what);
+    std::vector<HookedProgram> programs;
+    for (uint32_t i = 0; i < std::min(attributes.query.prog_cnt, kProgramsMax); i++) {
+        HookedProgram &program = programs.emplace_back(HookedProgram{ids[i], {}});
+        const Fd fd(bpf_prog_get_fd_by_id(ids[i]));
+        bpf_prog_info info{};
+        uint32_t size = sizeof(info);
+        if (fd && bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0)
+            program.name = info.name;
+    }
+    return programs;
+}
+
 } // namespace tapflow::kernel

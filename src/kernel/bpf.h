@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace tapflow::kernel {
 
@@ -58,6 +59,15 @@ Result<void> map_remove(int map, const void *key, const std::string &what);
 /// Attaches a SCHED_CLS program to an interface's TCX hook, in front of the others. The program goes when the fd goes.
 /// Errors: EINVAL on kernels before 6.6, which have no TCX.
 Result<Fd> attach_tcx(int ifindex, Hook hook, int program_fd, const std::string &what);
+
+/// A program as the kernel tells of it.
+struct HookedProgram {
+    uint32_t id = 0;
+    std::string name; ///< empty where looking it up is not allowed (CAP_SYS_ADMIN)
+};
+/// The programs at an interface's TCX hook, in the order in which packets meet them. Errors: EINVAL on kernels without
+/// TCX.
+Result<std::vector<HookedProgram>> list_tcx(int ifindex, Hook hook, const std::string &what);
 
 /// What libbpf warned of first in this thread, or the verifier's complaint if there was one, for the details of an
 /// Error; cleared by reading. Also takes libbpf's output off stderr from the first call on.

@@ -57,6 +57,12 @@ std::optional<LinkInfo> parse_link(const nlmsghdr *header) {
         case IFLA_CARRIER:
             link.carrier = nla_get_u8(attribute) != 0;
             break;
+        case IFLA_MASTER:
+            link.master = static_cast<int>(nla_get_u32(attribute));
+            break;
+        case IFLA_XDP:
+            link.xdp_program = value_in<uint32_t>(attribute, IFLA_XDP_PROG_ID).value_or(0);
+            break;
         case IFLA_STATS64: {
             rtnl_link_stats64 statistics{}; // the attribute is aligned to 4 bytes only
             std::memcpy(&statistics, nla_data(attribute),

@@ -21,9 +21,11 @@ struct LinkInfo {
     bool up = false;      ///< administratively up (IFF_UP)
     bool carrier = false;
     bool loopback = false;
-    std::string kind;        ///< IFLA_INFO_KIND: "tun", "veth", ...; empty for a physical device
-    unsigned tun_queues = 0; ///< of a multi-queue tap: those that somebody has open
-    uint64_t tx_dropped = 0; ///< of a tap: what its queues had no room for, or its filter did not let in
+    int master = 0;           ///< index of the bridge, bond or the like that it belongs to; 0: none
+    uint32_t xdp_program = 0; ///< id of the XDP program at it; 0: none
+    std::string kind;         ///< IFLA_INFO_KIND: "tun", "veth", ...; empty for a physical device
+    unsigned tun_queues = 0;  ///< of a multi-queue tap: those that somebody has open
+    uint64_t tx_dropped = 0;  ///< of a tap: what its queues had no room for, or its filter did not let in
 
     bool operator==(const LinkInfo &) const = default;
 };

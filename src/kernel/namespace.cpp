@@ -14,6 +14,23 @@
 #include <thread>
 
 namespace tapflow::kernel {
+namespace {
+
+/// Calls `act` in a thread that ends.
+Result<void> in_thread(const std::function<Result<void>()> &act) {
+    Result<void> result;
+    try {
+        std::thread([&] {
+            become_control_thread("tapflow-netns");
+            result = act();
+        }).join();
+    } catch (const std::exception &failure) { // std::system_error, std::bad_alloc
+        return Error{EAGAIN, "start a thread for another network namespace", failure.what()};
+    }
+    return result;
+}
+
+} // namespace
 
 Result<NamespaceId> namespace_id(const Fd &netns) {
     struct stat status {};
@@ -69,19 +86,19 @@ Result<void> in_namespace(const Fd &netns, const std::function<Result<void>()> &
         return there.error();
     if (const auto here = this_namespace(); here && *here == *there)
         return act();
-    Result<void> result;
-    try {
-        std::thread([&] {
-            become_control_thread("tapflow-netns");
-            if (setns(netns.get(), CLONE_NEWNET) < 0)
-                result = last_error("enter the network namespace of the interface");
-            else
-                result = act();
-        }).join();
-    } catch (const std::exception &failure) { // std::system_error, std::bad_alloc
-        return Error{EAGAIN, "start a thread for another network namespace", failure.what()};
-    }
-    return result;
+    return in_thread([&]() -> Result<void> {
+        if (setns(netns.get(), CLONE_NEWNET) < 0)
+            return last_error("enter the network namespace of the interface");
+        return act();
+    });
+}
+
+Result<void> in_new_namespace(const std::function<Result<void>()> &act) {
+    return in_thread([&]() -> Result<void> {
+        if (unshare(CLONE_NEWNET) < 0)
+            return last_error("make a network namespace");
+        return act();
+    });
 }
 
 } // namespace tapflow::kernel

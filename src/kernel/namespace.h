@@ -31,4 +31,9 @@ Result<Fd> find_namespace(const NamespaceId &id, uint32_t pid = 0);
 /// Errors: those of `act`, EPERM without CAP_SYS_ADMIN in both namespaces.
 Result<void> in_namespace(const Fd &netns, const std::function<Result<void>()> &act);
 
+/// Calls `act` in a thread in a new network namespace, in which there is nothing but a loopback interface, and which
+/// goes, with all that `act` has made there, when the thread has ended and nobody else has got hold of it.
+/// Errors: those of `act`, EPERM without CAP_SYS_ADMIN.
+Result<void> in_new_namespace(const std::function<Result<void>()> &act);
+
 } // namespace tapflow::kernel

@@ -89,6 +89,19 @@ class RingView {
         return count;
     }
 
+    /// How many bytes nobody has read yet, and how many the producers cannot have yet. From any thread.
+    struct Fill {
+        uint64_t unread = 0;
+        uint64_t used = 0;
+    };
+    [[nodiscard]] Fill fill() const {
+        // The reader first: what it has passed the producers have passed before.
+        const uint64_t released = consumer_->released.load(std::memory_order_acquire);
+        const uint64_t position = consumer_->position.load(std::memory_order_acquire);
+        const uint64_t producer = producer_->load(std::memory_order_acquire);
+        return {producer - position, producer - released};
+    }
+
     /// Throws away what is in the ring. Only while no program writes into it.
     void discard() const {
         const uint64_t end = producer_->load(std::memory_order_acquire);

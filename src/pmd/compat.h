@@ -9,6 +9,7 @@
 #include <rte_ethdev.h>
 #include <rte_flow.h>
 #include <rte_flow_driver.h>
+#include <rte_telemetry.h>
 #include <rte_version.h>
 
 #include "rss/rss_config.h"
@@ -141,6 +142,13 @@ constexpr uint16_t kArpItemTpa = offsetof(rte_flow_item_arp_eth_ipv4, tpa);
 
 /// What an eth_rx_queue_count_t returns. 25.11: it is signed, for a negative errno.
 using QueueCount = std::invoke_result_t<eth_rx_queue_count_t, void *>;
+
+// 23.03: numbers without sign are called uint, before, u64.
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 3, 0, 0)
+constexpr auto *kTelemetryDictUint = rte_tel_data_add_dict_uint;
+#else
+constexpr auto *kTelemetryDictUint = rte_tel_data_add_dict_u64;
+#endif
 
 /// In the place of an enum rte_flow_item_type that this DPDK does not have.
 constexpr int kNoItem = -1;

@@ -6,6 +6,7 @@
 #include "pmd/events.h"
 #include "pmd/log.h"
 #include "pmd/shared.h"
+#include "pmd/telemetry.h"
 
 #include <algorithm>
 #include <memory>
@@ -75,6 +76,7 @@ int probe_primary(rte_vdev_device *vdev) {
         rte_eth_dev_release_port(dev);
         return error;
     }
+    show_in_telemetry(dev);
     rte_eth_dev_probing_finish(dev);
     if (!port(dev).why_not_ring().empty())
         TAPFLOW_LOG(NOTICE, "%s: delivers by fd, because rings cannot be had here: %s", device,
@@ -135,6 +137,7 @@ RTE_INIT(tapflow_register) {
         rte_vdev_register(driver);
         evict_in_tree_driver(*driver);
     }
+    register_telemetry();
 }
 
 } // namespace tapflow::pmd

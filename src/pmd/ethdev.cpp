@@ -11,6 +11,7 @@
 #include "pmd/rx.h"
 #include "pmd/shared.h"
 #include "pmd/stats.h"
+#include "pmd/telemetry.h"
 #include "pmd/tx.h"
 
 #include <algorithm>
@@ -265,6 +266,7 @@ int close_port(rte_eth_dev *dev) {
     auto *local = static_cast<ProcessPrivate *>(dev->process_private);
     if (!local)
         return 0;
+    hide_from_telemetry(dev);
     stop_listening(dev);
     dev->rx_pkt_burst = rte_eth_pkt_burst_dummy;
     dev->tx_pkt_burst = rte_eth_pkt_burst_dummy;
@@ -277,14 +279,14 @@ int close_port(rte_eth_dev *dev) {
 
 constexpr eth_dev_ops kPrimaryOps = [] {
     eth_dev_ops ops{};
-    ops.dev_configure = configure;
+    ops.dev_configure = kHoldingTelemetry<configure>;
     ops.dev_infos_get = infos_get;
     ops.rx_metadata_negotiate = rx_metadata_negotiate;
     ops.dev_supported_ptypes_get = kSupportedPtypesOp<supported_ptypes_get>;
     ops.dev_start = start;
     ops.dev_stop = stop;
     ops.dev_close = close_port;
-    ops.rx_queue_setup = rx_queue_setup;
+    ops.rx_queue_setup = kHoldingTelemetry<rx_queue_setup>;
     ops.tx_queue_setup = tx_queue_setup;
     ops.rx_queue_release = rx_queue_release;
     ops.tx_queue_release = tx_queue_release;
@@ -324,9 +326,9 @@ constexpr eth_dev_ops kPrimaryOps = [] {
     ops.xstats_get = xstats_get;
     ops.xstats_get_names = xstats_get_names;
     ops.xstats_reset = stats_reset;
-    ops.rss_hash_update = rss_hash_update;
+    ops.rss_hash_update = kHoldingTelemetry<rss_hash_update>;
     ops.rss_hash_conf_get = rss_hash_conf_get;
-    ops.reta_update = reta_update;
+    ops.reta_update = kHoldingTelemetry<reta_update>;
     ops.reta_query = reta_query;
     ops.flow_ops_get = flow_ops_get;
     return ops;

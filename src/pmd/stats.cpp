@@ -101,17 +101,34 @@ template <typename Each> void for_each_xstat(const rte_eth_dev *dev, Each each) 
 
 } // namespace
 
-int stats_get(rte_eth_dev *dev, rte_eth_stats *stats, QueueStats *of_queues) {
-    const Shared &state = shared(dev);
+uint64_t rx_missed(const rte_eth_dev *dev) {
+    uint64_t missed = 0;
     if (!by_ring(dev)) { // the kernel keeps one number for all queues of a tap
         const uint64_t drops = port(dev).queue_drops();
-        stats->imissed = drops - std::min(drops, state.queue_drops_base);
+        missed = drops - std::min(drops, shared(dev).queue_drops_base);
     }
+    for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
+        missed += ring_drops(dev, i);
+    return missed;
+}
+
+void for_each_rx_statistic(const rte_eth_dev *dev, uint16_t queue, const EachStatistic &each) {
+    for (const QueueXstat &xstat : kRxXstats)
+        each(xstat.name, xstat.read(dev, queue));
+}
+
+void for_each_tx_statistic(const rte_eth_dev *dev, uint16_t queue, const EachStatistic &each) {
+    for (const QueueXstat &xstat : kTxXstats)
+        each(xstat.name, xstat.read(dev, queue));
+}
+
+int stats_get(rte_eth_dev *dev, rte_eth_stats *stats, QueueStats *of_queues) {
+    const Shared &state = shared(dev);
+    stats->imissed = rx_missed(dev);
     for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
         const RxQueue &queue = state.rx[i];
         stats->ipackets += queue.packets.get();
         stats->ibytes += queue.bytes.get();
-        stats->imissed += ring_drops(dev, i);
         stats->ierrors += queue.oversize.get() + queue.malformed.get();
         stats->rx_nombuf += queue.no_mbuf.get();
         if (of_queues && i < RTE_ETHDEV_QUEUE_STAT_CNTRS) {

@@ -26,7 +26,7 @@ std::string rule_line(const engine::Explainer &explainer, uint64_t id) {
 std::string headers_line(const engine::ParsedHeader &header) {
     std::string text;
     for (const auto &[name, value] : header.fields)
-        text += (text.empty() ? "" : "  ") + name + " " + value;
+        text += (text.empty() ? "" : ", ") + name + " " + value;
     return text;
 }
 

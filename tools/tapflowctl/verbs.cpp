@@ -12,6 +12,7 @@ void add_verbs(CLI::App &app, Invocation &run) {
     add_balance(app, run);
     add_trace(app, run);
     add_save(app, run);
+    add_doctor(app, run);
     add_completion(app, run);
     add_man(app, run);
 }
