@@ -269,9 +269,9 @@ static __always_inline void tell(struct sk_buff *skb, struct trace_slot *slot, s
         return;
     if (options.filter.fields & TAPFLOW_TRACE_HEADERS && !wants_headers(skb, slot, event))
         return;
-    event->time_ns = bpf_ktime_get_ns();
-    if (!trace_takes(event->time_ns, counts))
+    if (!trace_takes(counts))
         return;
+    event->time_ns = bpf_ktime_get_ns();
     if (bpf_skb_output(skb, &trace_events, BPF_F_CURRENT_CPU | (__u64)event->captured << 32, event, sizeof(*event)))
         counts->lost++;
 }

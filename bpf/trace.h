@@ -113,10 +113,10 @@ static __always_inline int trace_wants_decision(const struct tapflow_trace_event
 }
 
 /* Whether there may be another event in this second. Two CPUs at its beginning may have a few more. */
-static __always_inline int trace_has_room(__u64 now) {
+static __always_inline int trace_has_room(void) {
     __u32 zero = 0;
     struct trace_second *second = bpf_map_lookup_elem(&trace_seconds, &zero);
-    __u64 number = now / 1000000000;
+    __u64 number = bpf_ktime_get_ns() / 1000000000;
     if (!second)
         return 0;
     if (second->number != number) {
@@ -126,12 +126,13 @@ static __always_inline int trace_has_room(__u64 now) {
     return __sync_fetch_and_add(&second->events, 1) < options.rate;
 }
 
-/* Whether a packet that the filter agrees with is to be told of. */
-static __always_inline int trace_takes(__u64 now, struct tapflow_trace_counts *counts) {
+/* Whether a packet that the filter agrees with is to be told of. Reads the clock, which is not cheap, only if it must.
+ */
+static __always_inline int trace_takes(struct tapflow_trace_counts *counts) {
     counts->matched++;
     if (options.one_in > 1 && bpf_get_prandom_u32() % options.one_in)
         return 0;
-    if (options.rate && !trace_has_room(now))
+    if (options.rate && !trace_has_room())
         return 0;
     counts->sampled++;
     return 1;

@@ -65,13 +65,13 @@ static __always_inline int trace(struct __sk_buff *skb, int remote) {
         if (!trace_wants_headers(&packet, vlan_of(skb)))
             return TC_ACT_UNSPEC;
     }
-    event.time_ns = bpf_ktime_get_ns();
     /* To decide costs most: where the filter does not ask for that, only of packets that are picked. */
-    if (!trace_asks_decision() && !trace_takes(event.time_ns, counts))
+    if (!trace_asks_decision() && !trace_takes(counts))
         return TC_ACT_UNSPEC;
     describe(skb, remote, &event);
-    if (trace_asks_decision() && (!trace_wants_decision(&event) || !trace_takes(event.time_ns, counts)))
+    if (trace_asks_decision() && (!trace_wants_decision(&event) || !trace_takes(counts)))
         return TC_ACT_UNSPEC;
+    event.time_ns = bpf_ktime_get_ns();
     event.place = remote ? TAPFLOW_TRACE_REMOTE : TAPFLOW_TRACE_TAP;
     event.length = skb->len;
     event.captured = event.length < options.snaplen ? event.length : options.snaplen;
