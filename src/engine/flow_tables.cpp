@@ -179,7 +179,7 @@ Result<void> FlowTables::publish_rewrites(uint16_t number, const std::vector<flo
 
 void FlowTables::withdraw_rewrites(uint16_t number) const {
     const uint32_t key = number;
-    (void)kernel::map_remove(rewrites_.get(), &key, "withdraw header changes");
+    kernel::map_discard(rewrites_.get(), &key);
 }
 
 } // namespace tapflow::engine

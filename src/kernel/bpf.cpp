@@ -158,6 +158,8 @@ Result<void> map_remove(int map, const void *key, const std::string &what) {
     return {};
 }
 
+void map_discard(int map, const void *key) { (void)bpf_map_delete_elem(map, key); }
+
 Result<Fd> attach_tcx(int ifindex, Hook hook, int program_fd, const std::string &what) {
     bpf_attr attributes{};
     attributes.link_create.prog_fd = static_cast<uint32_t>(program_fd);

@@ -54,6 +54,8 @@ Result<void> put_inner_maps(int outer, std::span<const int> inner, const std::st
 Result<void> map_insert(int map, const void *key, const void *value, const std::string &what);
 /// Removing a key that is not there is no error.
 Result<void> map_remove(int map, const void *key, const std::string &what);
+/// The same for who can tell nobody of a failure. Allocates nothing.
+void map_discard(int map, const void *key);
 
 /// Attaches a SCHED_CLS program to an interface's TCX hook, in front of the others. The program goes when the fd goes.
 /// Errors: EINVAL on kernels before 6.6, which have no TCX.

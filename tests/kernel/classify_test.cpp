@@ -2,9 +2,9 @@
 // The classifier's program against the host's build of the same decisions, packet by packet.
 #include "kernel/flow_rig.h"
 #include "kernel/loaded_classifier.h"
+#include "packet/random_packets.h"
 #include "support/expected_record.h"
 #include "support/microsoft_rss.h"
-#include "packet/random_packets.h"
 #include "support/rss_samples.h"
 #include "support/seed.h"
 

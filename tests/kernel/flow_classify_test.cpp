@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Rules in the classifier's program against the reference matcher, packet by packet.
 #include "kernel/flow_twins.h"
-#include "support/effort.h"
 #include "packet/random_packets.h"
+#include "support/effort.h"
 #include "support/random_rule.h"
 #include "support/seed.h"
 

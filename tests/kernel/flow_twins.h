@@ -4,8 +4,8 @@
 
 #include "flow/text.h"
 #include "kernel/flow_rig.h"
-#include "support/expected_record.h"
 #include "packet/random_packets.h"
+#include "support/expected_record.h"
 
 #include <gtest/gtest.h>
 #include <linux/pkt_cls.h>

@@ -3,9 +3,9 @@
 // the classifier's tables say of the same packets.
 #include "flow/reference_matcher.h"
 #include "kernel/flower_rig.h"
+#include "packet/random_packets.h"
 #include "support/effort.h"
 #include "support/kernel_version.h"
-#include "packet/random_packets.h"
 #include "support/random_rule.h"
 #include "support/seed.h"
 

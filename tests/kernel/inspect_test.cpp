@@ -102,7 +102,8 @@ TEST_F(Inspect, ReadsEveryRuleAsItWasMade) {
         "ingress pattern eth / ipv6 / end actions jump group 4 / end",
         "ingress group 4 pattern eth / ipv6 dst is fe80::1 / end actions drop / end",
         "ingress priority 9 pattern eth / ipv4 / end actions of_pop_vlan / set_ttl ttl_value 9 / queue index 0 / end",
-        "ingress priority 11 pattern eth / arp_eth_ipv4 / end actions indirect " + std::to_string(shared_rss) + " rss / end",
+        "ingress priority 11 pattern eth / arp_eth_ipv4 / end actions indirect " + std::to_string(shared_rss) +
+            " rss / end",
         "ingress priority 12 pattern eth / arp_eth_ipv4 / end actions indirect " + std::to_string(shared_count) +
             " count / mark id 1 / end",
         "egress pattern eth / ipv4 dst is 10.9.9.9 / end actions drop / end",

@@ -3,8 +3,8 @@
 // and non-linear packets, which BPF_PROG_TEST_RUN cannot make.
 #include "kernel/attachment.h"
 #include "kernel/port_fixture.h"
-#include "push_vlan.skel.h"
 #include "packet/random_packets.h"
+#include "push_vlan.skel.h"
 #include "support/rss_samples.h"
 #include "support/seed.h"
 

@@ -3,9 +3,9 @@
 // and of a packet at once.
 #include "flow/reference_matcher.h"
 #include "flow/text.h"
+#include "packet/random_packets.h"
 #include "pmd/flow_rig.h"
 #include "support/expected_record.h"
-#include "packet/random_packets.h"
 #include "support/random_rule.h"
 #include "support/seed.h"
 #include "support/wait.h"

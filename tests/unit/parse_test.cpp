@@ -2,8 +2,8 @@
 #include "packet/parse.h"
 
 #include "packet/build.h"
-#include "support/expected_record.h"
 #include "packet/random_packets.h"
+#include "support/expected_record.h"
 #include "support/seed.h"
 
 #include <gtest/gtest.h>

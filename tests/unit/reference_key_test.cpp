@@ -5,8 +5,8 @@
 #include "flow/fields.h"
 #include "flow/text.h"
 #include "packet/build.h"
-#include "support/expected_record.h"
 #include "packet/random_packets.h"
+#include "support/expected_record.h"
 #include "support/seed.h"
 
 #include <gtest/gtest.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Super-frames inside tunnels, and records that make no sense.
 #include "packet/build.h"
+#include "packet/random_packets.h"
 #include "packet/segment.h"
 #include "support/expected_record.h"
-#include "packet/random_packets.h"
 #include "support/seed.h"
 
 #include <gtest/gtest.h>
