@@ -10,10 +10,7 @@
 #define TAPFLOW_DRY_RUN
 
 #include "classify.h"
-#include "deliver.h"
-#include "tapflow/abi/decision.h"
-
-const volatile __u8 by_ring = 0;
+#include "queue_obstacle.h"
 
 struct decision {
     __u32 flags; /* enum tapflow_decision_flag; 0: nothing could be decided */
@@ -46,17 +43,6 @@ static __always_inline __u32 decide_audience(struct __sk_buff *skb, struct tapfl
     return flags | (who ? TAPFLOW_DECIDED_FILTERED : TAPFLOW_DECIDED_RULE_DROP);
 }
 
-static __always_inline __u32 decide_queue(const struct tapflow_port_state *state, const struct __sk_buff *skb,
-                                          __u32 queue) {
-    if (state->config.stopped_queues >> (queue & (TAPFLOW_QUEUES_MAX - 1)) & 1)
-        return TAPFLOW_DECIDED_QUEUE_STOPPED;
-    if (!by_ring)
-        return 0;
-    if (skb->len > TAPFLOW_FRAME_MAX)
-        return TAPFLOW_DECIDED_OVERSIZE;
-    return queue < TAPFLOW_QUEUES_MAX && bpf_map_lookup_elem(&rings, &queue) ? 0 : TAPFLOW_DECIDED_NO_QUEUE;
-}
-
 static __always_inline void decide(struct __sk_buff *skb, int remote, struct decision *decision) {
     struct tapflow_port_state *state = port();
     struct tapflow_packet packet = {};
@@ -77,7 +63,7 @@ static __always_inline void decide(struct __sk_buff *skb, int remote, struct dec
         flags |= TAPFLOW_DECIDED_HASH;
     __u32 queue = queue_of(verdict, rss, decision->hash);
     if (flags & TAPFLOW_DECIDED_APPLICATION) {
-        __u32 obstacle = decide_queue(state, skb, queue);
+        __u32 obstacle = queue_obstacle(state, skb->len, queue);
         flags |= TAPFLOW_DECIDED_QUEUE;
         if (obstacle)
             flags = (flags & ~(__u32)TAPFLOW_DECIDED_APPLICATION) | obstacle;

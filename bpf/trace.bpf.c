@@ -15,15 +15,14 @@
 #include <bpf/bpf_helpers.h>
 
 #include "address_filter.h"
-#include "deliver.h"
 #include "flow_tables.h"
 #include "flower_metadata.h"
 #include "gso_type.h"
 #include "kernel_types.h"
+#include "queue_obstacle.h"
 #include "tapflow/abi/trailer.h"
 #include "trace.h"
 
-const volatile __u8 by_ring = 0;
 const volatile __u8 by_flower = 0;
 __u32 is_running = 0; /* all programs are in place, and every packet that is told of has met all of them */
 
@@ -154,13 +153,7 @@ static __always_inline __u32 obstacle(const struct sk_buff *skb, const struct ta
     if (by_ring && BPF_CORE_READ(shared_info(skb), gso_size) &&
         gso_type_of(BPF_CORE_READ(shared_info(skb), gso_type)) == TAPFLOW_GSO_NONE)
         return TAPFLOW_DECIDED_UNSUPPORTED_GSO;
-    if (state->config.stopped_queues >> (queue & (TAPFLOW_QUEUES_MAX - 1)) & 1)
-        return TAPFLOW_DECIDED_QUEUE_STOPPED;
-    if (!by_ring)
-        return 0;
-    if (skb->len > TAPFLOW_FRAME_MAX)
-        return TAPFLOW_DECIDED_OVERSIZE;
-    return queue < TAPFLOW_QUEUES_MAX && bpf_map_lookup_elem(&rings, &queue) ? 0 : TAPFLOW_DECIDED_NO_QUEUE;
+    return queue_obstacle(state, skb->len, queue);
 }
 
 /* Why a started port's packet has gone to the kernel without having been hashed. */
