@@ -103,13 +103,16 @@ engine::PortOptions CtlTest::named(const std::string &tap) {
     return options;
 }
 
+void start(engine::Port &port, unsigned queues) {
+    must(port.set_queues(queues, 1));
+    for (unsigned queue = 0; queue < queues; queue++)
+        must(port.delivery() == kernel::Delivery::Ring ? port.set_ring(queue, 1U << 16U) : port.set_reader(queue, 64));
+    must(port.start(rss_config(rss::kIpv4 | rss::kIpv4Udp, rss::round_robin_reta(queues)), true));
+}
+
 void CtlTest::open(const engine::PortOptions &options, unsigned queues) {
     port = must(engine::Port::open(options));
-    must(port->set_queues(queues, 1));
-    for (unsigned queue = 0; queue < queues; queue++)
-        must(port->delivery() == kernel::Delivery::Ring ? port->set_ring(queue, 1U << 16U)
-                                                        : port->set_reader(queue, 64));
-    must(port->start(rss_config(rss::kIpv4 | rss::kIpv4Udp, rss::round_robin_reta(queues)), true));
+    start(*port, queues);
 }
 
 const engine::Flow *CtlTest::create(const std::string &rule) {

@@ -41,6 +41,9 @@ void blank(nlohmann::ordered_json &json, const std::vector<std::string> &names);
 /// The text is that of tests/ctl/golden/NAME. TAPFLOW_UPDATE_GOLDEN=1 writes that file instead.
 void expect_golden(const std::string &name, const std::string &text);
 
+/// Gives a port that has been opened queues, and starts it.
+void start(engine::Port &port, unsigned queues);
+
 /// A port known to its application as "net_tap0", of which everything is the same in each run that can be.
 class CtlTest : public InNetNs {
   protected:

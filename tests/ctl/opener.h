@@ -2,6 +2,8 @@
 // A port of another process's.
 #pragma once
 
+#include "ctl/ctl_fixture.h"
+
 #include "engine/port.h"
 #include "support/system.h"
 
@@ -17,7 +19,7 @@
 
 namespace tapflow::test {
 
-/// A process that opens a port, gives it rules and then does nothing; it ends with the test.
+/// A process that opens and starts a port, gives it rules and then does nothing; it ends with the test.
 class Opener {
   public:
     explicit Opener(const engine::PortOptions &options, const std::vector<flow::Rule> &rules = {}) {
@@ -59,6 +61,7 @@ class Opener {
         auto port = engine::Port::open(options);
         if (!port)
             return nullptr;
+        start(**port, 1);
         for (const flow::Rule &rule : rules)
             if ((*port)->flows().create(rule).flow == nullptr)
                 return nullptr;

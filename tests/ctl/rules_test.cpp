@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ctl/ctl_fixture.h"
+#include "kernel/flower_rig.h"
 
 namespace tapflow::test {
 namespace {
@@ -89,6 +90,36 @@ TEST_F(CtlTest, APortWithoutRules) {
     EXPECT_EQ(tapflowctl({"rules", "tap0"}).out, "No rules.\n");
     EXPECT_TRUE(valid_json(tapflowctl({"rules", "tap0", "--json"}), "rules")["rules"].empty());
     expect_refused(tapflowctl({"rules", "no-such-port"}), 1);
+}
+
+/// With the flower classifier: where tc(8) finds a rule.
+TEST_F(CtlTest, RulesNameTheirFilters) {
+    if (!has_flower())
+        GTEST_SKIP() << "kernel lacks flower";
+    engine::PortOptions options = named("tap0");
+    options.classifier = engine::RuleClassifier::Flower;
+    open(options);
+    create("pattern eth / ipv4 / udp dst is 53 / end actions queue index 1 / end");
+    create("pattern eth / ipv4 / tcp dst is 80 / end actions drop / end");
+    const Said said = tapflowctl({"rules", "tap0"});
+    const auto rules = valid_json(tapflowctl({"rules", "tap0", "--json"}), "rules")["rules"];
+    ASSERT_EQ(rules.size(), 2U);
+    for (const auto &[rule, destination] : {std::pair(rules[0], "53"), std::pair(rules[1], "80")}) {
+        ASSERT_GE(rule["filters"].size(), 1U) << rule;
+        for (const auto &filter : rule["filters"]) {
+            const auto number = [&](const char *name) { return std::to_string(filter[name].get<uint64_t>()); };
+            EXPECT_EQ(filter["ifindex"], ns.link("tap0").index);
+            EXPECT_NE(ns.must_run({"tc", "filter", "get", "dev", "tap0", filter["hook"].get<std::string>(), "chain",
+                                   number("chain"), "prio", number("preference"), "handle", number("handle"),
+                                   "protocol", "all", "flower"})
+                          .find(std::string("dst_port ") + destination),
+                      std::string::npos)
+                << filter;
+            EXPECT_NE(said.out.find(number("chain") + '/' + number("preference") + '/' + number("handle")),
+                      std::string::npos)
+                << said.out;
+        }
+    }
 }
 
 } // namespace
