@@ -599,6 +599,12 @@ Result<ForeignPort> check_version(const Candidate &candidate, bool &readable) {
     return port;
 }
 
+/// A port has its programs before it says what it is: they take the kernel some time.
+bool is_being_opened(const kernel::ProgramInfo &program, const ForeignPort &port) {
+    constexpr uint64_t kLongest = 30'000'000'000; // ns
+    return port.abi == 0 && kernel::boottime_ns() - program.loaded_ns < kLongest;
+}
+
 /// The kernel frees a closed port's programs a moment later, when its tap, or the number of its tap's namespace, may
 /// already be another port's. Of several at one place, those that sit there are meant.
 void drop_closed(std::vector<InspectedPort> &ports) {
@@ -640,7 +646,7 @@ Result<FoundPorts> find_ports() {
             return;
         }
         if (!readable) {
-            if (foreign.insert(candidate->state_id).second)
+            if (!is_being_opened(program, *version) && foreign.insert(candidate->state_id).second)
                 found.foreign.push_back(*std::move(version));
             return;
         }
@@ -667,6 +673,8 @@ Result<FoundPorts> find_ports() {
         objects->state = *std::move(state);
         objects->programs = std::move(programs[id]);
         InspectedPort port(std::move(objects));
+        if (port.identity().tap_ifindex == 0) // being opened
+            continue;
         // Of a process that has ended nothing may be left but programs that the kernel is about to free.
         if (port.owner() == Owner::Gone && !port.tap() && port.attached().empty())
             continue;
@@ -713,9 +721,9 @@ Result<InspectedPort> find_port(const std::string &name) {
                          "network namespace (ip netns exec, nsenter)"};
     if (found->ports.empty() && !found->foreign.empty())
         return Error{EPROTO, what,
-                     "the port was made by another version of tapflow (its maps are of version " +
+                     "no port here is of this version of tapflow; there is one of another (its maps are of version " +
                          std::to_string(found->foreign.front().abi) + ", this program reads " +
-                         std::to_string(TAPFLOW_ABI_VERSION) + "); use the tapflowctl of that version"};
+                         std::to_string(TAPFLOW_ABI_VERSION) + "): use the tapflowctl of that version for it"};
     return Error{ENODEV, what, found->ports.empty() ? "there is no tapflow port" : "there are: " + others};
 }
 

@@ -46,7 +46,7 @@ Result<void> for_each_tc_program(const std::function<void(const ProgramInfo &)> 
         if (bpf_obj_get_info_by_fd(fd, &info, &size) < 0 || info.type != BPF_PROG_TYPE_SCHED_CLS)
             return;
         const size_t count = std::min<size_t>(info.nr_map_ids, maps.size());
-        each({id, text_of(info.name), {maps.begin(), maps.begin() + static_cast<ptrdiff_t>(count)}});
+        each({id, text_of(info.name), {maps.begin(), maps.begin() + static_cast<ptrdiff_t>(count)}, info.load_time});
     });
 }
 

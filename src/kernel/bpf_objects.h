@@ -21,6 +21,7 @@ struct ProgramInfo {
     uint32_t id = 0;
     std::string name;           ///< as its function is called, cut to 15 characters
     std::vector<uint32_t> maps; ///< ids of those that it uses, or that are bound to it
+    uint64_t loaded_ns = 0;     ///< since the machine's start (CLOCK_BOOTTIME)
 };
 
 struct MapInfo {

@@ -13,6 +13,13 @@ inline uint64_t monotonic_ns() {
     return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
 }
 
+/// CLOCK_BOOTTIME in nanoseconds: the clock of programs' load times.
+inline uint64_t boottime_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
+}
+
 /// CLOCK_REALTIME in nanoseconds.
 inline uint64_t realtime_ns() {
     timespec now{};

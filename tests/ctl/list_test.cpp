@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Other tests' ports are listed as well: each looks for its own.
 #include "ctl/ctl_fixture.h"
+#include "kernel/loaded_classifier.h"
 
 #include "engine/inspect.h"
+#include "kernel/bpf_objects.h"
+#include "kernel/clock.h"
 #include "tapflow/abi/identity.h"
 
 #include <bpf/bpf.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 namespace tapflow::test {
 namespace {
@@ -89,6 +93,20 @@ TEST_F(CtlList, APortOfAnotherVersionIsNamedAndNotRead) {
         EXPECT_NE(said.status, 0);
         expect_refused(said, said.status); // 1 where other tests have ports that can be read
     }
+}
+
+TEST_F(CtlList, APortThatIsBeingOpenedIsNotOfAnotherVersion) {
+    const uint64_t begun = kernel::boottime_ns();
+    const LoadedClassifier has_not_said_what_it_is(Cpu::V3);
+    std::set<uint32_t> loaded_since;
+    must(kernel::for_each_tc_program([&](const kernel::ProgramInfo &program) {
+        if (program.loaded_ns >= begun)
+            loaded_since.insert(program.id);
+    }));
+    ASSERT_FALSE(loaded_since.empty());
+    const nlohmann::ordered_json list = valid_json(tapflowctl({"list", "--json"}), "list");
+    for (const nlohmann::ordered_json &each : list["foreign"])
+        EXPECT_FALSE(each["abi"] == 0 && loaded_since.contains(each["program"])) << each;
 }
 
 } // namespace
