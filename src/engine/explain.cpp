@@ -183,29 +183,42 @@ const InspectedRule *Explainer::rule(uint64_t id) const {
     return found == by_id_.end() ? nullptr : found->second;
 }
 
-Result<void> Explainer::refresh() {
+Result<void> Explainer::refresh_rules() {
+    const auto generation = port_.rule_generation();
+    if (!generation)
+        return generation.error();
+    if (rules_.consistent && rules_.generation == *generation)
+        return {};
     auto rules = port_.rules();
     if (!rules)
         return rules.error();
+    rules_ = *std::move(rules);
+    matcher_.clear();
+    by_id_.clear();
+    id_of_index_.clear();
+    for (const InspectedRule &rule : rules_.rules) {
+        matcher_.add(rule.id, rule.rule);
+        by_id_[rule.id] = &rule;
+        id_of_index_[rule.index] = rule.id;
+    }
+    return {};
+}
+
+Result<void> Explainer::refresh() {
+    if (auto refreshed = refresh_rules(); !refreshed)
+        return refreshed;
     auto rss = port_.rss();
     if (!rss)
         return rss.error();
     auto addresses = port_.addresses();
     if (!addresses)
         return addresses.error();
-    rules_ = *std::move(rules);
     rss_ = *std::move(rss);
-    matcher_.clear();
-    by_id_.clear();
-    id_of_index_.clear();
     contexts_.clear();
     addresses_.clear();
     for (const MacAddress &address : *addresses)
         addresses_.insert(address.word());
     for (const InspectedRule &rule : rules_.rules) {
-        matcher_.add(rule.id, rule.rule);
-        by_id_[rule.id] = &rule;
-        id_of_index_[rule.index] = rule.id;
         const uint16_t context = rule.record.context;
         if (rule.rule.actions.fate != flow::Fate::Rss || contexts_.contains(context))
             continue;

@@ -119,8 +119,11 @@ class Explainer {
     [[nodiscard]] const InspectedRule *rule(uint64_t id) const;
 
   private:
-    Explainer(const InspectedPort &port, PortIdentity identity) : port_(port), identity_(std::move(identity)) {}
+    Explainer(const InspectedPort &port, PortIdentity identity) : port_(port), identity_(std::move(identity)) {
+        rules_.consistent = false; // not read yet
+    }
     Result<void> refresh();
+    Result<void> refresh_rules(); ///< reads them only if they have changed
     [[nodiscard]] std::vector<uint8_t> on_ethernet(std::span<const uint8_t> frame) const;
     [[nodiscard]] const RssState &rss_of(const flow::ReferenceVerdict &verdict) const;
     [[nodiscard]] Decision decide(std::span<const uint8_t> frame, const flow::ReferenceVerdict &verdict) const;
