@@ -173,7 +173,9 @@ constexpr auto kProbes = std::to_array<Probe>({
     {"fexit",
      "a tracing program can be attached to another program",
      kernel::probe_fexit,
-     {Status::Degraded, "tapflowctl trace cannot be used",
+     {Status::Degraded,
+      "tapflowctl trace has to decide each packet once more, in front (TCX, Linux 6.6), and cannot be used on a tun "
+      "device",
       "a kernel with CONFIG_DEBUG_INFO_BTF and CONFIG_BPF_EVENTS"}},
 });
 
