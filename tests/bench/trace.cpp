@@ -92,7 +92,7 @@ Figures measure_size(Sender &sender, engine::Port &port, unsigned rounds, unsign
     for (unsigned round = 0; round < rounds; round++)
         all["none_before_ns"].push_back(measure(sender, port, nullptr, batches));
     const auto inspected = must(engine::find_port(kTap));
-    uint64_t lost = 0;
+    uint64_t untold = 0;
     for (unsigned round = 0; round < rounds; round++)
         for (const Case &each : kCases) {
             all["none_ns"].push_back(measure(sender, port, nullptr, batches));
@@ -101,12 +101,12 @@ Figures measure_size(Sender &sender, engine::Port &port, unsigned rounds, unsign
             each.set(options.options);
             const auto tracer = must(engine::trace(inspected, options));
             all[std::string(each.name) + "_ns"].push_back(measure(sender, port, tracer.get(), batches));
-            lost += tracer->counts().lost;
+            untold += tracer->counts().lost;
         }
     Figures figures;
     for (const auto &[name, values] : all)
         figures[name] = median(values);
-    figures["lost"] = static_cast<double>(lost);
+    figures["untold"] = static_cast<double>(untold);
     return figures;
 }
 
