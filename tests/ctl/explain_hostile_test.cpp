@@ -3,6 +3,7 @@
 #include "ctl/ctl_fixture.h"
 #include "ctl/files.h"
 
+#include "support/effort.h"
 #include "support/seed.h"
 
 #include <map>
@@ -125,7 +126,8 @@ TEST_F(CtlHostile, MutatedCaptures) {
     open();
     auto random = seeded_random();
     unsigned refused = 0;
-    for (unsigned round = 0; round < 200; round++) {
+    const unsigned rounds = effort(200);
+    for (unsigned round = 0; round < rounds; round++) {
         std::string contents = round % 2 == 0 ? pcap_of(frames()) : pcapng();
         for (auto changes = 1 + random() % 4; changes > 0; changes--)
             // Lengths and types are most of what breaks; they are in front.
@@ -141,8 +143,8 @@ TEST_F(CtlHostile, MutatedCaptures) {
             FAIL() << "bytes " << hexadecimal;
         }
     }
-    EXPECT_GT(refused, 20U);
-    EXPECT_LT(refused, 200U);
+    EXPECT_GT(refused, rounds / 10);
+    EXPECT_LT(refused, rounds);
 }
 
 TEST_F(CtlHostile, ShortAndLongFrames) {
@@ -195,18 +197,20 @@ TEST_F(CtlHostile, FuzzedPacketWords) {
                                          "%s%n",       "",
                                          ":::::",      "18446744073709551616"};
     unsigned explained = 0;
-    for (unsigned round = 0; round < 50; round++) {
+    const unsigned rounds = effort(50);
+    for (unsigned round = 0; round < rounds; round++) {
         std::vector<std::string> arguments{"explain", "tap0", "--offline", "--"};
-        if (random() % 2 == 0)
+        if (round % 2 == 0)
             arguments.insert(arguments.end(), {"udp", "10.0.0.1:53", ">", "10.0.0.2:1"});
-        for (auto count = random() % 6; count > 0; count--)
+        for (auto count = round / 2 % 6; count > 0; count--)
             arguments.push_back(words[random() % words.size()]);
         if (arguments.size() == 4)
-            arguments.emplace_back(random() % 2 == 0 ? "" : std::string(100'000, 'x'));
+            arguments.emplace_back(round % 8 == 1 ? "" : std::string(100'000, 'x'));
         SCOPED_TRACE(testing::PrintToString(arguments).substr(0, 400));
         explained += expect_sound(arguments) == 0 ? 1U : 0U;
     }
-    EXPECT_GT(explained, 3U);
+    // At least those to which nothing was added.
+    EXPECT_GE(explained, (rounds + 11) / 12);
 }
 
 } // namespace
