@@ -21,8 +21,9 @@ void set_bit(__u64 &word, unsigned bit, bool on) {
 } // namespace
 
 Result<std::unique_ptr<BpfClassifier>> BpfClassifier::create(kernel::Delivery delivery, int tap_ifindex,
-                                                             kernel::Layer layer, kernel::RuleSearch search) {
-    auto programs = kernel::Programs::load(delivery, tap_ifindex, layer, search);
+                                                             kernel::Layer layer, kernel::RuleSearch search,
+                                                             bool has_remote) {
+    auto programs = kernel::Programs::load(delivery, tap_ifindex, layer, search, has_remote);
     if (!programs)
         return programs.error();
     std::unique_ptr<BpfClassifier> classifier(new BpfClassifier(*std::move(programs)));
@@ -57,10 +58,9 @@ Result<void> BpfClassifier::make_identity() {
 }
 
 Result<void> BpfClassifier::bind(int map, const std::string &what) {
-    for (const int program : {programs_->tap_egress(), programs_->remote_ingress()})
-        if (auto bound = kernel::bind_map(program, map, what); !bound)
-            return bound;
-    return {};
+    if (auto bound = kernel::bind_map(programs_->tap_egress(), map, what); !bound)
+        return bound;
+    return programs_->remote_ingress() < 0 ? Result<void>() : kernel::bind_map(programs_->remote_ingress(), map, what);
 }
 
 // A reader that has seen the same even number before and after has seen one state.

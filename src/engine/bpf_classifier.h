@@ -28,7 +28,8 @@ class BpfClassifier {
     /// As kernel::Programs::load().
     static Result<std::unique_ptr<BpfClassifier>> create(kernel::Delivery delivery, int tap_ifindex,
                                                          kernel::Layer layer = kernel::Layer::Ethernet,
-                                                         kernel::RuleSearch search = kernel::RuleSearch::Tables);
+                                                         kernel::RuleSearch search = kernel::RuleSearch::Tables,
+                                                         bool has_remote = true);
 
     [[nodiscard]] const kernel::Programs &programs() const { return *programs_; }
     /// The memory shared with the programs.

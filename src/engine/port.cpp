@@ -156,7 +156,7 @@ Result<void> Port::load_programs(const PortOptions &options) {
     const auto search =
         options.classifier == RuleClassifier::Flower ? kernel::RuleSearch::Flower : kernel::RuleSearch::Tables;
     const auto load = [&](kernel::Delivery delivery) {
-        return BpfClassifier::create(delivery, tap_.index, options.layer, search);
+        return BpfClassifier::create(delivery, tap_.index, options.layer, search, !options.remote.empty());
     };
     auto classifier = load(options.rx == RxMode::Fd ? kernel::Delivery::Fd : kernel::Delivery::Ring);
     if (!classifier && options.rx == RxMode::Auto && !may_pass(classifier.error())) {

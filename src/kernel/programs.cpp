@@ -30,6 +30,7 @@ struct Programs::Objects {
     Delivery delivery = Delivery::Ring;
     Layer layer = Layer::Ethernet;
     RuleSearch search = RuleSearch::Tables;
+    bool has_remote = true;
     int tap_egress = -1;
     int remote_ingress = -1;
     int tap_filter = -1;
@@ -65,6 +66,7 @@ Result<void> Programs::Objects::load_ring() {
         return load_error("classify");
     classify->rodata->is_tun = layer == Layer::Ip;
     classify->rodata->by_flower = search == RuleSearch::Flower;
+    bpf_program__set_autoload(classify->progs.remote_ingress, has_remote);
     if (classify_bpf__load(classify.get()) < 0)
         return load_error("classify");
     port_state = bpf_map__fd(classify->maps.port_state);
@@ -72,7 +74,8 @@ Result<void> Programs::Objects::load_ring() {
     if (!bypass || bpf_map__reuse_fd(bypass->maps.port_state, port_state) < 0 || bypass_bpf__load(bypass.get()) < 0)
         return load_error("bypass");
     tap_egress = bpf_program__fd(classify->progs.tap_egress);
-    remote_ingress = bpf_program__fd(classify->progs.remote_ingress);
+    if (has_remote)
+        remote_ingress = bpf_program__fd(classify->progs.remote_ingress);
     tap_filter = bpf_program__fd(bypass->progs.bypass);
     rings = bpf_map__fd(classify->maps.rings);
     rss_slot = bpf_map__fd(classify->maps.rss_slot);
@@ -88,6 +91,7 @@ Result<void> Programs::Objects::load_fd(int tap_ifindex) {
         return load_error("classify_fd");
     classify_fd->rodata->is_tun = layer == Layer::Ip;
     classify_fd->rodata->by_flower = search == RuleSearch::Flower;
+    bpf_program__set_autoload(classify_fd->progs.remote_ingress_fd, has_remote);
     classify_fd->rodata->tap_ifindex = static_cast<uint32_t>(tap_ifindex);
     if (classify_fd_bpf__load(classify_fd.get()) < 0)
         return load_error("classify_fd");
@@ -96,7 +100,8 @@ Result<void> Programs::Objects::load_fd(int tap_ifindex) {
     if (!admit || bpf_map__reuse_fd(admit->maps.port_state, port_state) < 0 || admit_bpf__load(admit.get()) < 0)
         return load_error("admit");
     tap_egress = bpf_program__fd(classify_fd->progs.tap_egress_fd);
-    remote_ingress = bpf_program__fd(classify_fd->progs.remote_ingress_fd);
+    if (has_remote)
+        remote_ingress = bpf_program__fd(classify_fd->progs.remote_ingress_fd);
     tap_filter = bpf_program__fd(admit->progs.admit);
     rss_slot = bpf_map__fd(classify_fd->maps.rss_slot);
     addresses = bpf_map__fd(classify_fd->maps.addresses);
@@ -154,11 +159,13 @@ Result<void> Programs::Objects::load_common() {
 Programs::Programs(std::unique_ptr<Objects> objects) : objects_(std::move(objects)) {}
 Programs::~Programs() = default;
 
-Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifindex, Layer layer, RuleSearch search) {
+Result<std::unique_ptr<Programs>> Programs::load(Delivery delivery, int tap_ifindex, Layer layer, RuleSearch search,
+                                                 bool has_remote) {
     (void)take_libbpf_warning();
     auto objects = std::make_unique<Objects>();
     objects->layer = layer;
     objects->search = search;
+    objects->has_remote = has_remote;
     auto loaded = delivery == Delivery::Ring ? objects->load_ring() : objects->load_fd(tap_ifindex);
     if (loaded)
         loaded = objects->load_common();

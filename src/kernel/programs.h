@@ -28,9 +28,10 @@ enum class RuleSearch : uint8_t {
 class Programs {
   public:
     /// Loads everything. `tap_ifindex` is where a remote's packets go on their way to an fd; `layer` is the tap's.
-    /// Errors: what the verifier or libbpf said, in the details.
+    /// Without a remote its program, half of the verifier's time, is left out. Errors: what the verifier or libbpf
+    /// said, in the details.
     static Result<std::unique_ptr<Programs>> load(Delivery delivery, int tap_ifindex, Layer layer = Layer::Ethernet,
-                                                  RuleSearch search = RuleSearch::Tables);
+                                                  RuleSearch search = RuleSearch::Tables, bool has_remote = true);
     ~Programs();
     Programs(const Programs &) = delete;
     Programs &operator=(const Programs &) = delete;
@@ -40,7 +41,7 @@ class Programs {
     [[nodiscard]] RuleSearch search() const;
     [[nodiscard]] int flower_gate(Hook hook) const; ///< what is in front of the filters; -1 without flower
     [[nodiscard]] int tap_egress() const;
-    [[nodiscard]] int remote_ingress() const;
+    [[nodiscard]] int remote_ingress() const; ///< -1 without a remote
     [[nodiscard]] int tx_redirect() const;
     [[nodiscard]] int steer() const;
     [[nodiscard]] int tap_filter() const; ///< what may reach the tap's queues
