@@ -122,9 +122,13 @@ static __always_inline int audience_at_remote(struct __sk_buff *skb, struct tapf
 
 /* As parse(): global functions. */
 __noinline int use_inner(struct __sk_buff *skb, struct tapflow_packet *packet) {
+    struct tapflow_packet inner = {};
+    struct tapflow_l3_start start = {};
     if (!packet)
         return 0;
-    return tapflow_use_inner((void *)(long)skb->data, (void *)(long)skb->data_end, packet);
+    if (tapflow_find_inner((void *)(long)skb->data, (void *)(long)skb->data_end, packet, &start, &inner.truncated))
+        parse_l3(skb, &start, &inner);
+    return tapflow_become_inner(&inner, packet);
 }
 
 __noinline int use_mobile_addresses(struct __sk_buff *skb, struct tapflow_packet *packet) {
@@ -149,8 +153,10 @@ static __always_inline void prepare_fields(struct __sk_buff *skb, const struct t
 }
 
 /* Hashes a parsed packet, and makes `packet` what was hashed of it. Returns 0 if it is not hashed. */
-static __noinline int hash_packet(struct __sk_buff *skb, const struct tapflow_rss *rss, struct tapflow_packet *packet,
-                                  __u32 *hash) {
+__noinline int hash_packet(struct __sk_buff *skb, const struct tapflow_rss *rss, struct tapflow_packet *packet,
+                           __u32 *hash) {
+    if (!rss || !packet || !hash)
+        return 0;
     if (rss->flags)
         prepare_fields(skb, rss, packet);
     return tapflow_rss_hash(rss, packet, hash);

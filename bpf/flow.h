@@ -23,10 +23,18 @@ __noinline int flow_outer(struct __sk_buff *skb, struct flow_scratch *scratch) {
 }
 
 __noinline int flow_inner(struct __sk_buff *skb, struct flow_scratch *scratch) {
+    struct tapflow_packet inner = {};
+    struct tapflow_l3_start start = {};
+    __u8 truncated = 0;
     if (!scratch)
         return 0;
-    return tapflow_flow_inner((void *)(long)skb->data, (void *)(long)skb->data_end, &scratch->packet,
-                              &scratch->search.key);
+    if (tapflow_flow_inner_ethernet((void *)(long)skb->data, (void *)(long)skb->data_end, &scratch->packet,
+                                    &scratch->search.key, &start, &truncated)) {
+        parse_l3(skb, &start, &inner);
+        tapflow_flow_inner_network((void *)(long)skb->data, (void *)(long)skb->data_end, &inner, &scratch->search.key,
+                                   &truncated);
+    }
+    return truncated;
 }
 
 static __always_inline int flow_key(struct __sk_buff *skb, const struct tapflow_packet *packet, int inner,

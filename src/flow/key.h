@@ -305,7 +305,8 @@ static __always_inline int tapflow_flow_outer(const __u8 *data, const __u8 *end,
     if (ether.type == TAPFLOW_ETHERTYPE_ARP) {
         key->layers |= tapflow_flow_arp(data, end, ether.l3_offset, &key->outer, &truncated);
     } else if (ether.layers & TAPFLOW_LAYER_VLAN2 && packet->packet_class == TAPFLOW_CLASS_NOT_IP) {
-        tapflow_parse_l3(data, end, 0, ether.l3_offset, ether.type, packet);
+        struct tapflow_l3_start start = {0, ether.l3_offset, ether.type, {}};
+        tapflow_parse_l3(data, end, &start, packet);
         truncated |= packet->truncated;
     }
     if (packet->packet_class != TAPFLOW_CLASS_NOT_IP) {
@@ -318,38 +319,57 @@ static __always_inline int tapflow_flow_outer(const __u8 *data, const __u8 *end,
     return truncated;
 }
 
-/* What is in a tunnel, behind outer headers that tapflow_flow_outer() has seen. Returns as it does. */
-static __always_inline int tapflow_flow_inner(const __u8 *data, const __u8 *end, const struct tapflow_packet *outer,
-                                              struct tapflow_flow_key *key) {
+/*
+ * The headers in a tunnel before IP, behind outer headers that tapflow_flow_outer() has seen. Returns 0 if there is nothing
+ * to parse behind them; `truncated` becomes 1 if more of the frame is needed to say so.
+ */
+static __always_inline int tapflow_flow_inner_ethernet(const __u8 *data, const __u8 *end,
+                                                       const struct tapflow_packet *outer,
+                                                       struct tapflow_flow_key *key, struct tapflow_l3_start *start,
+                                                       __u8 *truncated) {
     static const struct tapflow_flow_tag none = {0, 0};
-    struct tapflow_packet packet;
     struct tapflow_flow_ether ether = {};
-    __u8 truncated = 0;
     __u16 type = 0;
-    __u32 layers;
     if (outer->packet_class == TAPFLOW_CLASS_NOT_IP)
         return 0;
-    __u32 offset = tapflow_tunnel_payload(data, end, outer, &type, &truncated);
+    __u32 offset = tapflow_tunnel_payload(data, end, outer, &type, truncated);
     if (offset == 0)
-        return truncated;
+        return 0;
+    start->ether = offset;
     if (type == TAPFLOW_ETHERTYPE_ETHERNET) {
         tapflow_flow_ethernet(data, end, offset, &none, &key->inner, &ether);
-        truncated |= ether.truncated;
+        *truncated |= ether.truncated;
         type = ether.type;
         offset = ether.l3_offset;
     }
-    layers = ether.layers;
-    __builtin_memset(&packet, 0, sizeof(packet));
+    __u32 layers = ether.layers;
     if (type == TAPFLOW_ETHERTYPE_ARP && ether.layers)
-        layers |= tapflow_flow_arp(data, end, offset, &key->inner, &truncated);
-    else if (type == TAPFLOW_ETHERTYPE_IPV4)
-        tapflow_parse_ipv4(data, end, offset, &packet);
-    else if (type == TAPFLOW_ETHERTYPE_IPV6)
-        tapflow_parse_ipv6(data, end, offset, &packet);
-    truncated |= packet.truncated;
-    if (packet.packet_class != TAPFLOW_CLASS_NOT_IP)
-        layers |= tapflow_flow_network(data, end, &packet, &key->inner, &truncated);
+        layers |= tapflow_flow_arp(data, end, offset, &key->inner, truncated);
     key->layers |= layers << TAPFLOW_LAYER_INNER_SHIFT;
+    start->offset = offset;
+    start->type = type;
+    return type == TAPFLOW_ETHERTYPE_IPV4 || type == TAPFLOW_ETHERTYPE_IPV6;
+}
+
+/* The IP packet in a tunnel and what is behind, of which `inner` is what tapflow_parse_l3() says. */
+static __always_inline void tapflow_flow_inner_network(const __u8 *data, const __u8 *end,
+                                                       const struct tapflow_packet *inner,
+                                                       struct tapflow_flow_key *key, __u8 *truncated) {
+    *truncated |= inner->truncated;
+    if (inner->packet_class != TAPFLOW_CLASS_NOT_IP)
+        key->layers |= tapflow_flow_network(data, end, inner, &key->inner, truncated) << TAPFLOW_LAYER_INNER_SHIFT;
+}
+
+/* What is in a tunnel. Returns as tapflow_flow_outer() does. The host's composition; bpf/flow.h has the programs'. */
+static __always_inline int tapflow_flow_inner(const __u8 *data, const __u8 *end, const struct tapflow_packet *outer,
+                                              struct tapflow_flow_key *key) {
+    struct tapflow_packet inner = {};
+    struct tapflow_l3_start start = {};
+    __u8 truncated = 0;
+    if (tapflow_flow_inner_ethernet(data, end, outer, key, &start, &truncated)) {
+        tapflow_parse_l3(data, end, &start, &inner);
+        tapflow_flow_inner_network(data, end, &inner, key, &truncated);
+    }
     return truncated;
 }
 

@@ -201,13 +201,23 @@ static __always_inline void tapflow_parse_ipv6(const __u8 *data, const __u8 *end
     packet->packet_class = tapflow_parse_l4(data, end, offset, next, TAPFLOW_CLASS_IPV6_OTHER, packet);
 }
 
-/* IPv4, IPv6 or, by their MAC addresses and EtherType, other packets whose Ethernet header is at `ether`. */
-static __always_inline void tapflow_parse_l3(const __u8 *data, const __u8 *end, __u32 ether, __u32 offset, __u16 type,
+/* Where a frame's Ethernet header says that the next one is. */
+struct tapflow_l3_start {
+    __u32 ether;  /* offset of the Ethernet header; without one, as `offset` */
+    __u32 offset; /* behind it and its tags */
+    __u16 type;   /* EtherType of what is there, as on the wire */
+    __u8 reserved[2];
+};
+
+/* IPv4, IPv6 or, by their MAC addresses and EtherType, other packets. `packet` is all zeros. */
+static __always_inline void tapflow_parse_l3(const __u8 *data, const __u8 *end, const struct tapflow_l3_start *start,
                                              struct tapflow_packet *packet) {
+    __u32 ether = start->ether;
+    __u16 type = start->type;
     if (type == TAPFLOW_ETHERTYPE_IPV4)
-        tapflow_parse_ipv4(data, end, offset, packet);
+        tapflow_parse_ipv4(data, end, start->offset, packet);
     else if (type == TAPFLOW_ETHERTYPE_IPV6)
-        tapflow_parse_ipv6(data, end, offset, packet);
+        tapflow_parse_ipv6(data, end, start->offset, packet);
     if (packet->packet_class == TAPFLOW_CLASS_NOT_IP && data + ether + 12 <= end) {
         for (int i = 0; i < 3; i++)
             packet->words[i] = tapflow_load32(data + ether + 4 * i);
@@ -219,35 +229,31 @@ static __always_inline void tapflow_parse_l3(const __u8 *data, const __u8 *end, 
     }
 }
 
-/* Parses the Ethernet frame that starts at `ether`; see tapflow_parse(). */
-static __always_inline void tapflow_parse_ethernet(const __u8 *data, const __u8 *end, __u32 ether, __u16 outer_tpid,
-                                                   struct tapflow_packet *packet) {
-    __builtin_memset(packet, 0, sizeof(*packet));
-    if (data + ether + 14 > end) {
-        packet->truncated = 1;
-        return;
-    }
+/* Looks through the Ethernet header at `ether` and its tags; see tapflow_parse(). Returns 0 if `end` cuts them. */
+static __always_inline int tapflow_parse_ethernet(const __u8 *data, const __u8 *end, __u32 ether, __u16 outer_tpid,
+                                                  struct tapflow_l3_start *start) {
+    if (data + ether + 14 > end)
+        return 0;
     __u32 offset = ether + 14;
     __u16 type = tapflow_load16(data + ether + 12);
     __u16 outer = outer_tpid;
     if (outer == 0 && (type == TAPFLOW_TPID_8021Q || type == TAPFLOW_TPID_8021AD)) {
-        if (data + offset + 4 > end) {
-            packet->truncated = 1;
-            return;
-        }
+        if (data + offset + 4 > end)
+            return 0;
         outer = type;
         type = tapflow_load16(data + offset + 2);
         offset += 4;
     }
     if (outer == TAPFLOW_TPID_8021AD && type == TAPFLOW_TPID_8021Q) {
-        if (data + offset + 4 > end) {
-            packet->truncated = 1;
-            return;
-        }
+        if (data + offset + 4 > end)
+            return 0;
         type = tapflow_load16(data + offset + 2);
         offset += 4;
     }
-    tapflow_parse_l3(data, end, ether, offset, type, packet);
+    start->ether = ether;
+    start->offset = offset;
+    start->type = type;
+    return 1;
 }
 
 /*
@@ -257,7 +263,12 @@ static __always_inline void tapflow_parse_ethernet(const __u8 *data, const __u8 
  */
 static __always_inline void tapflow_parse(const __u8 *data, const __u8 *end, __u16 outer_tpid,
                                           struct tapflow_packet *packet) {
-    tapflow_parse_ethernet(data, end, 0, outer_tpid, packet);
+    struct tapflow_l3_start start = {};
+    __builtin_memset(packet, 0, sizeof(*packet));
+    if (tapflow_parse_ethernet(data, end, 0, outer_tpid, &start))
+        tapflow_parse_l3(data, end, &start, packet);
+    else
+        packet->truncated = 1;
 }
 
 /*
@@ -302,22 +313,34 @@ static __always_inline __u32 tapflow_tunnel_payload(const __u8 *data, const __u8
 }
 
 /*
+ * Where the packet that a tunnel carries begins. Returns 0 if there is none: no tunnel, or `truncated` becomes 1: more of
+ * the frame is needed to say so.
+ */
+static __always_inline int tapflow_find_inner(const __u8 *data, const __u8 *end, const struct tapflow_packet *outer,
+                                              struct tapflow_l3_start *start, __u8 *truncated) {
+    __u16 type = 0;
+    __u32 offset = tapflow_tunnel_payload(data, end, outer, &type, truncated);
+    if (offset == 0)
+        return 0;
+    start->ether = offset;
+    start->offset = offset;
+    start->type = type;
+    if (type != TAPFLOW_ETHERTYPE_ETHERNET || tapflow_parse_ethernet(data, end, offset, 0, start))
+        return 1;
+    *truncated = 1;
+    return 0;
+}
+
+/*
  * Parses what a tunnel packet carries, one tunnel deep. `inner` is an IP packet with offsets from `data`, or NOT_IP: no
  * tunnel, or no IP in it. `inner->truncated` as in tapflow_parse().
  */
 static __always_inline void tapflow_parse_inner(const __u8 *data, const __u8 *end, const struct tapflow_packet *outer,
                                                 struct tapflow_packet *inner) {
-    __u16 type = 0;
-    __u8 truncated = 0;
-    __u32 offset = tapflow_tunnel_payload(data, end, outer, &type, &truncated);
+    struct tapflow_l3_start start = {};
     __builtin_memset(inner, 0, sizeof(*inner));
-    inner->truncated = truncated;
-    if (offset == 0)
-        return;
-    if (type == TAPFLOW_ETHERTYPE_ETHERNET)
-        tapflow_parse_ethernet(data, end, offset, 0, inner);
-    else
-        tapflow_parse_l3(data, end, offset, offset, type, inner);
+    if (tapflow_find_inner(data, end, outer, &start, &inner->truncated))
+        tapflow_parse_l3(data, end, &start, inner);
 }
 
 #endif

@@ -119,12 +119,16 @@ static __always_inline void tapflow_use_mobile_addresses(const __u8 *data, const
 }
 
 /* Makes a tunnel packet its inner one. Returns 1, and leaves it as it was, if more of the frame is needed to say so. */
+static __always_inline int tapflow_become_inner(const struct tapflow_packet *inner, struct tapflow_packet *packet) {
+    if (inner->packet_class != TAPFLOW_CLASS_NOT_IP && !inner->truncated)
+        *packet = *inner;
+    return inner->truncated;
+}
+
 static __always_inline int tapflow_use_inner(const __u8 *data, const __u8 *end, struct tapflow_packet *packet) {
     struct tapflow_packet inner;
     tapflow_parse_inner(data, end, packet, &inner);
-    if (inner.packet_class != TAPFLOW_CLASS_NOT_IP && !inner.truncated)
-        *packet = inner;
-    return inner.truncated;
+    return tapflow_become_inner(&inner, packet);
 }
 
 /*
