@@ -58,13 +58,13 @@ bool is_dissected_otherwise(const tapflow_flow_key &key) {
     // Linux 6.1 looks at a wrong place behind two tags of a packet socket's frame, and into IP in IP and GRE.
     const bool not_by_older = (key.layers & TAPFLOW_LAYER_VLAN2 || tunnel) && !kernel_is_at_least(6, 12);
     const bool mpls_in_ip = next == 137;
-    // Cut short, or behind the part of a frame that we look at.
+    // Cut short, or behind the part of a frame that we look at: flower's gate takes a tag out of its way.
     const uint32_t transports = TAPFLOW_LAYER_TCP | TAPFLOW_LAYER_UDP | TAPFLOW_LAYER_SCTP | TAPFLOW_LAYER_ICMP |
                                 TAPFLOW_LAYER_ICMP6 | TAPFLOW_LAYER_ESP | TAPFLOW_LAYER_AH;
     const bool is_fragment = key.layers & TAPFLOW_LAYER_FRAGMENT ||
                              (key.layers & TAPFLOW_LAYER_IPV4 && key.outer.ip_fragment & htons(0x3fff));
-    const bool has_transport = next == 1 || next == 6 || next == 17 || next == 50 || next == 58 || next == 132;
-    const bool unread_transport = has_transport && !is_fragment && (key.layers & transports) == 0;
+    const std::set<uint8_t> with_transport{1, 6, 17, 50, 51, 58, 132};
+    const bool unread_transport = with_transport.contains(next) && !is_fragment && (key.layers & transports) == 0;
     return unread_transport || third_tag || not_by_older || unknown_arp || unread_extension || mpls_in_ip;
 }
 
