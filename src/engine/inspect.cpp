@@ -190,6 +190,13 @@ std::vector<Attached> InspectedPort::attached() const {
     return result;
 }
 
+std::vector<uint32_t> InspectedPort::programs() const {
+    std::vector<uint32_t> ids;
+    for (const auto &[id, name] : objects_->programs)
+        ids.push_back(id);
+    return ids;
+}
+
 Result<std::unique_ptr<kernel::Netlink>> InspectedPort::netlink(bool at_remote) const {
     const tapflow_port_identity told = objects_->read_identity();
     const tapflow_namespace &where = at_remote ? told.home : told.tap_namespace;

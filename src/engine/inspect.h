@@ -141,6 +141,8 @@ class InspectedPort {
     [[nodiscard]] std::optional<kernel::LinkInfo> tap() const;
     [[nodiscard]] std::optional<kernel::LinkInfo> remote() const;
     [[nodiscard]] std::vector<Attached> attached() const;
+    /// Ids of the port's programs, attached or not, as they were when it was found.
+    [[nodiscard]] std::vector<uint32_t> programs() const;
     /// A socket in the remote's, or the tap's, network namespace. Errors: ENOENT when nobody is in it any more; EPERM.
     [[nodiscard]] Result<std::unique_ptr<kernel::Netlink>> netlink(bool at_remote) const;
 

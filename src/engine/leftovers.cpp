@@ -3,11 +3,15 @@
 
 #include "engine/flower_filters.h"
 #include "kernel/attachment.h"
+#include "kernel/bpf_objects.h"
 #include "kernel/tun.h"
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <optional>
+#include <thread>
+#include <utility>
 
 namespace tapflow::engine {
 namespace {
@@ -134,6 +138,16 @@ Result<void> remove_leftover(const InspectedPort &port, const Leftover &leftover
     if (!netlink)
         return netlink.error();
     return kernel::delete_link(**netlink, *tap);
+}
+
+void wait_until_freed(InspectedPort port) {
+    constexpr auto kInterval = std::chrono::milliseconds(5);
+    constexpr int kAttempts = 200;
+    const std::vector<uint32_t> programs = port.programs();
+    { const InspectedPort closed = std::move(port); } // it holds them as well
+    const auto is_there = [](uint32_t id) { return static_cast<bool>(kernel::open_program(id)); };
+    for (int i = 0; i < kAttempts && std::any_of(programs.begin(), programs.end(), is_there); i++)
+        std::this_thread::sleep_for(kInterval);
 }
 
 } // namespace tapflow::engine

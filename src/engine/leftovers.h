@@ -30,4 +30,8 @@ std::vector<Leftover> leftovers_of(const InspectedPort &port);
 /// kernel says.
 Result<void> remove_leftover(const InspectedPort &port, const Leftover &leftover);
 
+/// Waits until the kernel has freed the programs of a port of which nothing is left any more, which it does a grace
+/// period or two later: until then the port is still found. Not longer than a second: somebody else may hold them.
+void wait_until_freed(InspectedPort port);
+
 } // namespace tapflow::engine

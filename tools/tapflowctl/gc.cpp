@@ -105,7 +105,7 @@ Json outcome_json(const std::vector<Dead> &dead, const std::vector<Outcome> &out
 }
 
 int gc(const GcOptions &options) {
-    const auto dead = find_dead(options.port);
+    auto dead = find_dead(options.port);
     if (!dead)
         return fail(dead.error());
     if (dead->empty()) {
@@ -140,6 +140,8 @@ int gc(const GcOptions &options) {
         print_document(outcome_json(*dead, outcomes));
     if (!errors.empty())
         return fail("clean up", join(errors, "; "));
+    for (Dead &one : *dead)
+        engine::wait_until_freed(std::move(one.port));
     if (!options.json)
         print("Removed.\n");
     return kDone;
