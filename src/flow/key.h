@@ -320,13 +320,12 @@ static __always_inline int tapflow_flow_outer(const __u8 *data, const __u8 *end,
 }
 
 /*
- * The headers in a tunnel before IP, behind outer headers that tapflow_flow_outer() has seen. Returns 0 if there is nothing
- * to parse behind them; `truncated` becomes 1 if more of the frame is needed to say so.
+ * The headers in a tunnel before IP, behind outer headers that tapflow_flow_outer() has seen. Returns 0 if there is
+ * nothing to parse behind them; `truncated` becomes 1 if more of the frame is needed to say so.
  */
 static __always_inline int tapflow_flow_inner_ethernet(const __u8 *data, const __u8 *end,
-                                                       const struct tapflow_packet *outer,
-                                                       struct tapflow_flow_key *key, struct tapflow_l3_start *start,
-                                                       __u8 *truncated) {
+                                                       const struct tapflow_packet *outer, struct tapflow_flow_key *key,
+                                                       struct tapflow_l3_start *start, __u8 *truncated) {
     static const struct tapflow_flow_tag none = {0, 0};
     struct tapflow_flow_ether ether = {};
     __u16 type = 0;
@@ -353,8 +352,8 @@ static __always_inline int tapflow_flow_inner_ethernet(const __u8 *data, const _
 
 /* The IP packet in a tunnel and what is behind, of which `inner` is what tapflow_parse_l3() says. */
 static __always_inline void tapflow_flow_inner_network(const __u8 *data, const __u8 *end,
-                                                       const struct tapflow_packet *inner,
-                                                       struct tapflow_flow_key *key, __u8 *truncated) {
+                                                       const struct tapflow_packet *inner, struct tapflow_flow_key *key,
+                                                       __u8 *truncated) {
     *truncated |= inner->truncated;
     if (inner->packet_class != TAPFLOW_CLASS_NOT_IP)
         key->layers |= tapflow_flow_network(data, end, inner, &key->inner, truncated) << TAPFLOW_LAYER_INNER_SHIFT;

@@ -313,8 +313,8 @@ static __always_inline __u32 tapflow_tunnel_payload(const __u8 *data, const __u8
 }
 
 /*
- * Where the packet that a tunnel carries begins. Returns 0 if there is none: no tunnel, or `truncated` becomes 1: more of
- * the frame is needed to say so.
+ * Where the packet that a tunnel carries begins. Returns 0 if there is none: no tunnel, or `truncated` becomes 1: more
+ * of the frame is needed to say so.
  */
 static __always_inline int tapflow_find_inner(const __u8 *data, const __u8 *end, const struct tapflow_packet *outer,
                                               struct tapflow_l3_start *start, __u8 *truncated) {
